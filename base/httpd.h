@@ -1,0 +1,66 @@
+/* base/httpd.h -- a small JSON-over-HTTP server on evhttp, for people and tools, not for devices:
+ * routes with {placeholders}, body limit, bearer token, problem details (RFC 9457), and replies that may
+ * come later. The only file that includes event2/http.h on the server side. One thread: base's. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "base/check.h"
+#include "base/err.h"
+
+struct event_base;
+struct httpd;
+struct httpd_request;
+
+#define HTTPD_PLACEHOLDERS_MAX 4
+#define HTTPD_BODY_MAX         (1024u * 1024u) /* bytes; one more is answered 413 */
+
+enum httpd_method { HTTPD_GET = 1, HTTPD_POST = 2, HTTPD_PUT = 4, HTTPD_DELETE = 8 };
+
+/* Answer now, or keep `request` and answer later, exactly once, with one of the httpd_reply functions.
+ * If the client goes away first, the request stays valid and the reply is dropped. */
+typedef void httpd_handler_fn(void *owner, struct httpd_request *request);
+
+struct httpd_route {
+        enum httpd_method method;
+        const char *path; /* "/v1/events/{id}/start" */
+        httpd_handler_fn *handler;
+        bool open; /* needs no token: health checks */
+};
+
+struct httpd_options {
+        const char *host; /* address to bind */
+        uint16_t port;    /* 0 = any; ask httpd_port() */
+        const char *token; /* bearer token every route but the open ones asks for; NULL = none. Borrowed */
+        unsigned timeout_s; /* for reading a request and writing the answer; 0 = 30 */
+};
+
+/* `routes` is borrowed until destroy. A path that exists with another method gives 405 with Allow,
+ * anything else 404, both as problem details. On ERR_IO *ret_why is a sentence (address in use ...). */
+must_check enum err httpd_create(struct event_base *base, const struct httpd_options *options,
+                                 const struct httpd_route *routes, size_t n, void *owner,
+                                 struct httpd **ret_httpd, const char **ret_why);
+void httpd_destroy(struct httpd *httpd); /* requests not yet answered get 503 */
+uint16_t httpd_port(const struct httpd *httpd);
+
+/* What was asked. Texts are borrowed until the reply; NULL when absent. */
+const char *httpd_placeholder(const struct httpd_request *request, unsigned i); /* percent-decoded */
+const char *httpd_query(const struct httpd_request *request, const char *name); /* percent-decoded */
+const char *httpd_header(const struct httpd_request *request, const char *name);
+const char *httpd_peer(const struct httpd_request *request); /* address as text */
+const char *httpd_body(struct httpd_request *request, size_t *ret_len);
+
+/* Headers go before the reply. */
+void httpd_add_header(struct httpd_request *request, const char *name, const char *value);
+void httpd_reply(struct httpd_request *request, int status, const char *content_type, const void *body,
+                 size_t len);
+/* Takes `json`'s reference. */
+void httpd_reply_json(struct httpd_request *request, int status, json_t *json);
+/* application/problem+json: `slug` names the type ("/problems/<slug>"), `detail` says what to do next.
+ * `extra` (may be NULL, reference taken) adds members. */
+void httpd_reply_problem(struct httpd_request *request, int status, const char *slug, const char *title,
+                         const char *detail, json_t *extra);

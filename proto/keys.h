@@ -1,0 +1,32 @@
+/* proto/keys.h -- the names Kickoff uses in Redis. All carry one hash tag, `{<namespace>}:`, so that
+ * they live in one slot of a cluster. Bytes only; nobody here talks to Redis. */
+#pragma once
+
+#include <stddef.h>
+
+#include "proto/names.h"
+
+#define KEY_MAX (NAMESPACE_MAX + REQUEST_KEY_MAX + 32)
+
+/*       kind          suffix      what it is */
+#define KEY_KINDS(X)                                                                               \
+        X(KEY_LOG,     "log")      /* stream: id <seq>-0, fields tag, prev, body */                 \
+        X(KEY_META,    "meta")     /* hash: epoch, seq, tag (as token texts write them) */          \
+        X(KEY_EVENTS,  "events")   /* hash: event id -> record as JSON */                           \
+        X(KEY_REQUEST, "req")      /* + request key: hash fingerprint, token, record; 24 h */       \
+        X(KEY_BUNDLES, "bundles")  /* + event id: hash cohort -> "<sha256> <size> <content type>" */ \
+        X(KEY_DRAFTS,  "drafts")   /* + event id: the same, not yet current */                      \
+        X(KEY_BODY,    "body")     /* + sha256: the bytes of one bundle body */                     \
+        X(KEY_REPORT,  "report")   /* + seq: delivery report */                                     \
+        X(KEY_NODES,   "nodes")    /* hash: node name -> presence as JSON */                        \
+        X(KEY_CHANNEL, "signals")  /* pub/sub channel: "<token> <prev tag> <body>" */
+
+enum key_kind {
+#define X(kind, suffix) kind,
+        KEY_KINDS(X)
+#undef X
+        KEY_COUNT
+};
+
+/* "{ns}:log", or with `id` "{ns}:req:<id>". Returns the length. `id` may be NULL. */
+size_t key_format(char out[KEY_MAX + 1], const char *ns, enum key_kind kind, const char *id);

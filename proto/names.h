@@ -1,0 +1,22 @@
+/* proto/names.h -- what ids may look like, and how long they get: one place, because these texts go
+ * into URLs, Redis keys, logs and fixed-size fields. All are ASCII [A-Za-z0-9._:~-], never empty. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define EVENT_ID_MAX    64 /* bytes, without the NUL */
+#define STAGE_MAX       32
+#define COHORT_MAX      64
+#define DEVICE_ID_MAX   128
+#define NODE_NAME_MAX   64
+#define NAMESPACE_MAX   64
+#define REQUEST_KEY_MAX 128
+#define TITLE_MAX       256 /* bytes of UTF-8 */
+#define STAGES_MAX      32  /* stages of one event */
+#define EVENTS_MAX      1024 /* events that are not forgotten, in one namespace */
+
+#define COHORT_DEFAULT  "default"
+
+/* 1..max bytes of the set above. */
+bool name_is_valid(const char *text, size_t len, size_t max);
