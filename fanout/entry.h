@@ -1,0 +1,31 @@
+/* fanout/entry.h -- one entry of the signal log: in Redis as text, in a node's memory as ready-made
+ * frames. Text form: stream fields `tag`, `prev` (the tag before it: the chain that shows a fork) and
+ * `body` (the signal without its token, as JSON); published as "<token> <prev> <body>". */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/blob.h"
+#include "base/check.h"
+#include "base/err.h"
+#include "proto/message.h"
+
+struct entry { /* immutable once made, shared by all threads */
+        _Atomic uint32_t refs;
+        struct signal signal;
+        uint64_t prev_tag;
+        struct blob *frames[ENCODINGS]; /* whole unmasked WebSocket frames, ready for send() */
+};
+
+/* Makes both frames. `signal` is copied. The reference is the caller's. NULL = no memory. */
+struct entry *entry_create(const struct signal *signal, uint64_t prev_tag);
+struct entry *entry_ref(struct entry *entry);
+void entry_unref(struct entry *entry);
+
+/* The `body` text of a signal; malloc'd, NULL = no memory. */
+char *entry_format_body(const struct signal *signal);
+/* From a published message, and from the fields of a stream entry. ERR_INVALID, ERR_NOMEM. */
+must_check enum err entry_parse_message(const char *bytes, size_t len, struct entry **ret_entry);
+must_check enum err entry_parse_fields(uint64_t epoch, seqno seq, const char *tag, const char *prev,
+                                       const char *body, size_t body_len, struct entry **ret_entry);

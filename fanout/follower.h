@@ -1,0 +1,47 @@
+/* fanout/follower.h -- the Redis shell around follower_core: two links (commands, subscription), the
+ * state read, range reads, the head once a second. Owns the control thread's snapshot. Yields entries and
+ * snapshots to whoever serves devices; knows nothing of devices. Control thread only. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/redis.h"
+#include "fanout/entry.h"
+#include "fanout/snapshot.h"
+
+struct event_base;
+struct follower;
+
+struct follower_callbacks {
+        /* The log (re)starts here: forget all entries; `entries` are what is kept up to the snapshot's
+         * token, in order, ending exactly there (n may be 0). Borrowed until the return. */
+        void (*on_install)(void *owner, struct snapshot *snapshot, struct entry *const *entries, size_t n);
+        /* The next entries, in order, without a hole; `snapshot` is the state after the last. Borrowed. */
+        void (*on_entries)(void *owner, struct entry *const *entries, size_t n, struct snapshot *snapshot);
+        /* The head this node holds was just confirmed by the log: whoever waits for an entry beyond it
+         * waits in vain. About once a second. May be NULL. */
+        void (*on_confirmed)(void *owner);
+        void *owner;
+};
+
+struct follower_options {
+        struct redis_address address;
+        const char *ns;          /* namespace; borrowed */
+        size_t keep;             /* entries to read back at an install: the ring's capacity */
+        /* Test seam for "a lost pub/sub message": drop every n-th published message; 0 = none. Set by the
+         * hidden environment variable KICKOFF_TEST_DROP_MESSAGES and said loudly in the log. */
+        unsigned drop_every;
+};
+
+must_check enum err follower_create(struct event_base *base, const struct follower_options *options,
+                                    const struct follower_callbacks *callbacks, struct follower **ret);
+void follower_destroy(struct follower *follower);
+
+bool follower_is_ready(const struct follower *follower); /* installed, links up, not stale */
+const char *follower_why_not_ready(const struct follower *follower); /* a sentence; "" when ready */
+/* The command link, shared with writer, reader and store; borrowed, lives as long as the follower. */
+struct redis *follower_redis(struct follower *follower);
+struct snapshot *follower_snapshot(struct follower *follower); /* borrowed; NULL before the first install */

@@ -1,0 +1,33 @@
+/* fanout/presence.h -- which nodes there are: each writes one small record a second into a Redis hash; a
+ * record older than PRESENCE_GONE_MS is a node that died. Control thread only. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/redis.h"
+#include "proto/names.h"
+#include "proto/token.h"
+
+#define PRESENCE_EVERY_MS 1000
+#define PRESENCE_GONE_MS  5000
+#define PRESENCE_FORGET_MS (3600 * 1000LL) /* a node away for so long is deleted from the hash */
+
+struct presence {
+        char name[NODE_NAME_MAX + 1];
+        char listen[64];  /* address devices connect to */
+        char version[32]; /* of the program */
+        uint64_t devices; /* sessions held */
+        seqno seq;        /* head this node holds */
+        int64_t seen;     /* Unix ms when written */
+        bool gone;        /* read: older than PRESENCE_GONE_MS */
+};
+
+must_check enum err presence_write(struct redis *redis, const char *ns, const struct presence *mine);
+typedef void presence_fn(void *owner, enum err err, const struct presence *nodes, size_t n);
+/* Sorted by name; nodes forgotten (see above) are deleted on the way. */
+must_check enum err presence_read(struct redis *redis, const char *ns, int64_t now, presence_fn *done,
+                                  void *owner);

@@ -1,0 +1,25 @@
+/* fanout/reader.h -- questions of producers to the log: events with their titles, signals after a number,
+ * nodes. Straight from Redis, the authority; devices never cause a read. Control thread only. */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/redis.h"
+#include "fanout/entry.h"
+#include "fanout/event.h"
+
+#define READER_SIGNALS_MAX 1000 /* per read */
+
+/* err is OK, ERR_TIMEOUT (no answer), ERR_IO (Redis said no), ERR_NOMEM. Arrays are borrowed.
+ * Each is called exactly once, never from inside the reader_ call. */
+typedef void reader_events_fn(void *owner, enum err err, const struct event *events, size_t n);
+typedef void reader_signals_fn(void *owner, enum err err, struct entry *const *entries, size_t n);
+
+/* All events, sorted by planned start; or with `event` that one alone (n is 0 if there is none). */
+must_check enum err reader_events(struct redis *redis, const char *ns, const char *event,
+                                  reader_events_fn *done, void *owner);
+/* Entries after < seq <= after + limit; limit <= READER_SIGNALS_MAX. */
+must_check enum err reader_signals(struct redis *redis, const char *ns, seqno after, size_t limit,
+                                   reader_signals_fn *done, void *owner);

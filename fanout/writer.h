@@ -1,0 +1,72 @@
+/* fanout/writer.h -- carries out one command on one event: look up (request key, event) -> event rules ->
+ * one atomic Redis function that checks the request key and the version, takes the next number, appends,
+ * writes the event record, and publishes. All or nothing. Control thread only.
+ *
+ * If another writer was faster (version changed between look-up and append), the rules are applied anew to
+ * what is there now, up to WRITER_TRIES times, unless the caller named the version it expects. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/redis.h"
+#include "fanout/event.h"
+#include "proto/token.h"
+
+#define WRITER_TRIES         5
+#define WRITER_REQUEST_TTL_S (24 * 3600) /* contract line 3 */
+#define WRITER_FINGERPRINT   64          /* characters: SHA-256 in hex of what was asked */
+
+/* Retention of the log (contract line 5): trimmed by age, never below this many entries. */
+#define WRITER_KEEP_ENTRIES 20000
+#define WRITER_KEEP_MS      (48 * 3600 * 1000LL)
+
+struct event_base;
+struct writer;
+
+struct change {
+        char event[EVENT_ID_MAX + 1];
+        struct command command; /* command.create is copied by writer_submit */
+        char request_key[REQUEST_KEY_MAX + 1];
+        char fingerprint[WRITER_FINGERPRINT + 1];
+        bool has_if_version;
+        uint64_t if_version;
+};
+
+enum outcome_kind {
+        OUTCOME_COMMITTED, /* event, token */
+        OUTCOME_REPLAYED,  /* the same key and body before: event, token are the first result's */
+        OUTCOME_REFUSED,   /* refusal; event if there is one */
+        OUTCOME_STALE,     /* the version is not the expected one: event is the current state */
+        OUTCOME_KEY_REUSED, /* the same key with another body */
+        OUTCOME_UNKNOWN,   /* no answer in time: may or may not have happened; ask again with the key */
+        OUTCOME_UNAVAILABLE, /* nothing was sent: did not happen */
+        OUTCOME_FAILED     /* Redis refused: `why`; did not happen */
+};
+
+struct outcome {
+        enum outcome_kind kind;
+        struct token token;
+        bool has_event;
+        struct event event;
+        struct refusal refusal;
+        const char *why; /* a sentence; FAILED, UNKNOWN, UNAVAILABLE */
+};
+
+/* Exactly once per accepted submit, never from inside it. `outcome` is borrowed. */
+typedef void writer_done_fn(void *owner, const struct outcome *outcome);
+
+/* `redis` is borrowed and outlives the writer. */
+must_check enum err writer_create(struct event_base *base, struct redis *redis, const char *ns,
+                                  struct writer **ret_writer);
+void writer_destroy(struct writer *writer); /* pending submits end as UNKNOWN */
+must_check enum err writer_submit(struct writer *writer, const struct change *change, int64_t now,
+                                  writer_done_fn *done, void *owner);
+
+/* Load the function library into Redis (FUNCTION LOAD REPLACE). Called after each reconnect. `done` gets
+ * OK, or an error with a sentence. The library's name carries its major version, so that nodes of another
+ * version keep theirs. */
+typedef void library_done_fn(void *owner, enum err err, const char *why);
+must_check enum err library_load(struct redis *redis, library_done_fn *done, void *owner);
