@@ -1,0 +1,50 @@
+/* gateway/worker.h -- one thread, one libevent loop, one listening socket (SO_REUSEPORT), its own ring,
+ * wheel and bundle cache: shares nothing with other workers but immutable entries, snapshots and bodies.
+ * Device sockets sit in an epoll set of the worker's own (poller.h), which the loop watches as one
+ * descriptor: a session then costs no struct event. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "fanout/entry.h"
+#include "fanout/snapshot.h"
+#include "gateway/door.h"
+#include "prefetch/loader.h"
+#include "proto/names.h"
+
+struct worker;
+
+struct worker_options {
+        unsigned index;
+        const char *host; /* address to listen on */
+        uint16_t port;
+        char node[NODE_NAME_MAX + 1];
+        uint32_t ping_ms, lifetime_ms, ack_spread_ms;
+        uint64_t max_devices; /* share of this worker */
+        size_t ring_capacity;
+        struct door_rules rules;
+        struct loader *loader; /* borrowed, outlives the worker */
+};
+
+/* Listens, starts the thread. Until the first install devices are refused with 503. On ERR_IO *ret_why is
+ * a sentence (address in use ...). Control thread, as all below. */
+must_check enum err worker_create(const struct worker_options *options, struct worker **ret_worker,
+                                  const char **ret_why);
+uint16_t worker_port(const struct worker *worker); /* as bound: tells what port 0 became */
+
+/* From the follower's callbacks; references are taken. */
+void worker_install(struct worker *worker, struct snapshot *snapshot, struct entry *const *entries, size_t n);
+void worker_entries(struct worker *worker, struct entry *const *entries, size_t n, struct snapshot *snapshot);
+void worker_confirmed(struct worker *worker);
+
+uint64_t worker_devices(const struct worker *worker); /* sessions held; relaxed read of an atomic */
+
+/* Stop accepting, tell every device `goaway drain`, close with 1012 by `within_ms`. worker_is_empty turns
+ * true when all have gone. */
+void worker_drain(struct worker *worker, uint32_t within_ms);
+bool worker_is_empty(const struct worker *worker);
+void worker_destroy(struct worker *worker); /* closes what is left, joins the thread */
