@@ -12,7 +12,7 @@
 #include "base/err.h"
 
 typedef uint64_t seqno;
-#define SEQNO_MAX      ((seqno)1 << 53) /* Redis' Lua counts in doubles */
+#define SEQNO_MAX      (((seqno)1 << 53) - 1) /* Redis' Lua and JavaScript count in doubles */
 #define TOKEN_TEXT_MAX 52               /* 16 + 1 + 16 + 1 + 16, and room to spare; without the NUL */
 
 struct token {
@@ -23,7 +23,7 @@ struct token {
 
 /* Returns the length, without the NUL. */
 size_t token_format(const struct token *token, char text[TOKEN_TEXT_MAX + 1]);
-/* ERR_INVALID unless `text` is exactly what token_format writes for some token. */
+/* ERR_INVALID unless `text` is exactly what token_format writes for some token (so not for epoch 0). */
 must_check enum err token_parse(const char *text, size_t len, struct token *ret_token);
 bool token_equal(const struct token *a, const struct token *b);
 /* The same 16 hex digits, for epochs and tags standing alone. */

@@ -24,6 +24,7 @@ enum ws_role { WS_SERVER, WS_CLIENT }; /* who reads: a server wants masked frame
 #define WS_FRAGMENTS_MAX 16  /* frames of one message, empty ones counted */
 #define WS_CONTROL_MAX   125 /* RFC 6455 5.5 */
 #define WS_HEADER_MAX    14  /* bytes: 2 + 8 + 4 */
+#define WS_KEY_LEN       24  /* Sec-WebSocket-Key: 16 bytes in base64 */
 
 /* State between two reads. `buffer` holds one message's payload (unmasked) as it comes together. */
 struct ws_reader {
@@ -31,20 +32,19 @@ struct ws_reader {
         uint8_t *buffer; /* caller's; `limit` bytes for the message, then WS_CONTROL_MAX for control frames */
         uint32_t limit;
         /* private to ws.c from here */
-        uint8_t header[WS_HEADER_MAX], header_len;
-        uint8_t opcode, fragments, mask[4];
-        bool fin, in_payload;
-        uint64_t frame_len, frame_got;
-        uint32_t message_len;
-        uint8_t message_opcode; /* 0 = no message begun */
-        uint32_t utf8_state, utf8_codepoint; /* text is checked as it arrives (RFC 6455 8.1) */
+        uint32_t message_len, frame_len, frame_got; /* frame_len fits: it is refused beyond limit */
+        uint32_t utf8_state;                        /* text is checked as it arrives (RFC 6455 8.1) */
+        uint8_t header[WS_HEADER_MAX], header_len;  /* WS_HEADER_BROKEN: nothing more is read */
+        uint8_t message_opcode;                     /* 0 = no message begun */
+        uint8_t fragments;                          /* frames of this message so far */
+        bool in_payload;
 };
 
 enum ws_status {
         WS_MORE,    /* all bytes used, nothing complete */
         WS_MESSAGE, /* event: opcode WS_TEXT or WS_BINARY, whole payload */
         WS_CONTROL, /* event: opcode WS_PING, WS_PONG or WS_CLOSE */
-        WS_BROKEN   /* event.reason says why; feed no more */
+        WS_BROKEN   /* event.reason says why, now and at every later call */
 };
 
 struct ws_event {
@@ -72,5 +72,7 @@ size_t ws_client_frame(uint8_t *out, enum ws_opcode opcode, const void *payload,
 /* A whole server close frame for the reason; out must hold 2 + WS_CONTROL_MAX. */
 size_t ws_close_frame(uint8_t *out, enum close_reason reason);
 
+/* Is this Sec-WebSocket-Key the base64 of 16 bytes (RFC 6455 4.2.1)? */
+bool ws_key_is_valid(const char *key, size_t len);
 /* Sec-WebSocket-Accept for a Sec-WebSocket-Key of 24 characters (RFC 6455 4.2.2): 28 characters + NUL. */
-void ws_accept_key(const char key[24], char accept[29]);
+void ws_accept_key(const char key[WS_KEY_LEN], char accept[29]);
