@@ -8,6 +8,9 @@
  * A link with a subscription serves only that: with hiredis 0.14 a PING there leaks, so liveness is
  * asked by subscribing again to the same channel, once a second.
  *
+ * SIGPIPE: hiredis writes without MSG_NOSIGNAL, so the process must ignore it; redis_create() does so
+ * unless the program handles it already.
+ *
  * One thread: the one that runs `base`. Callbacks never run from inside redis_create(), redis_command()
  * or redis_destroy(), and never after redis_destroy(); a callback may call redis_destroy(). */
 #pragma once
@@ -60,7 +63,8 @@ struct redis_options {
         struct redis_address address;
         const char *name;        /* for CLIENT SETNAME and logs, "commands"; borrowed for ever */
         unsigned timeout_ms;     /* per command, and for connecting; 0 = 2000 */
-        redis_state_fn *on_state; /* up after authentication; down once per loss. May be NULL */
+        redis_state_fn *on_state; /* up after authentication; down once per loss, and again when the
+                                     reason why it stays down changes. `why` is borrowed. May be NULL */
         void *owner;
 };
 

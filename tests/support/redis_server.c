@@ -1,0 +1,298 @@
+/* tests/support/redis_server.c -- starts, stops and asks a private redis-server. Uses hiredis'
+ * blocking API and not base/redis.h, so that a test never judges the link by means of the link. */
+#include "tests/support/redis_server.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <hiredis/hiredis.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+
+#define ARGUMENTS_MAX 64
+#define ANSWER_S      10
+#define STARTUP_MS    20000
+
+struct test_redis {
+        char dir[64];
+        char socket[96];
+        char url[112];
+        char *arguments[ARGUMENTS_MAX]; /* the test's own, copied */
+        int n;
+        pid_t pid;
+};
+
+_Noreturn static void give_up(const struct test_redis *redis, const char *what)
+{
+        fprintf(stderr, "test redis-server in %s: %s\n", redis->dir, what);
+        abort();
+}
+
+static redisContext *connect_to(struct test_redis *redis)
+{
+        const struct timeval wait = { ANSWER_S, 0 };
+        redisContext *context = redisConnectUnixWithTimeout(redis->socket, wait);
+
+        if (context == NULL || context->err != 0) {
+                if (context != NULL)
+                        redisFree(context);
+                return NULL;
+        }
+        (void)redisSetTimeout(context, wait);
+        return context;
+}
+
+/* True for any answer but LOADING, so that -NOAUTH counts as ready. */
+static bool answers(struct test_redis *redis)
+{
+        redisContext *context = connect_to(redis);
+        redisReply *reply;
+        bool ready;
+
+        if (context == NULL)
+                return false;
+        reply = redisCommand(context, "PING");
+        ready = reply != NULL && strncmp(reply->str, "LOADING", 7) != 0;
+        freeReplyObject(reply);
+        redisFree(context);
+        return ready;
+}
+
+static void run_server(struct test_redis *redis, pid_t parent)
+{
+        char *argv[ARGUMENTS_MAX + 24] = {
+                "redis-server",
+                "--port",
+                "0",
+                "--unixsocket",
+                redis->socket,
+                "--dir",
+                redis->dir,
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
+                "--save",
+                "",
+                "--daemonize",
+                "no",
+                "--logfile",
+                "redis.log",
+        };
+        int log;
+
+        /* Dies with the test, however that ends. The parent may have died before the call. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+                _exit(1);
+        log = open("/dev/null", O_RDWR);
+        dup2(log, 0);
+        dup2(log, 1);
+        for (int fd = 3; fd < 1024; fd++)
+                close(fd); /* a socket under test must not live on in here */
+        memcpy(argv + 17, redis->arguments, (size_t)redis->n * sizeof(char *));
+        execvp("redis-server", argv);
+        perror("redis-server");
+        _exit(127);
+}
+
+static void spawn(struct test_redis *redis)
+{
+        const struct timespec step = { 0, 5 * 1000 * 1000 };
+        pid_t parent = getpid();
+
+        redis->pid = fork();
+        if (redis->pid < 0)
+                give_up(redis, "cannot fork");
+        if (redis->pid == 0)
+                run_server(redis, parent);
+        for (int waited_ms = 0; !answers(redis); waited_ms += 5) {
+                if (waitpid(redis->pid, NULL, WNOHANG) == redis->pid)
+                        give_up(redis, "ended at once; see redis.log there");
+                if (waited_ms > STARTUP_MS)
+                        give_up(redis, "does not answer");
+                nanosleep(&step, NULL);
+        }
+}
+
+struct test_redis *test_redis_start(const char *argument, ...)
+{
+        struct test_redis *redis = calloc(1, sizeof(*redis));
+        va_list more;
+
+        check(redis != NULL);
+        signal(SIGPIPE, SIG_IGN);
+        strcpy(redis->dir, "/tmp/kickoff-redis-XXXXXX");
+        if (mkdtemp(redis->dir) == NULL)
+                give_up(redis, "cannot make the directory");
+        snprintf(redis->socket, sizeof(redis->socket), "%s/redis.sock", redis->dir);
+        snprintf(redis->url, sizeof(redis->url), "unix://%s", redis->socket);
+        va_start(more, argument);
+        for (; argument != NULL; argument = va_arg(more, const char *)) {
+                check(redis->n < ARGUMENTS_MAX);
+                redis->arguments[redis->n++] = strdup(argument);
+        }
+        va_end(more);
+        spawn(redis);
+        return redis;
+}
+
+static int remove_one(const char *path, const struct stat *stat, int type, struct FTW *walk)
+{
+        (void)stat;
+        (void)type;
+        return walk->level == 0 ? 0 : remove(path); /* not the directory itself */
+}
+
+void test_redis_forget(struct test_redis *redis)
+{
+        check(redis->pid == 0);
+        nftw(redis->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+void test_redis_destroy(struct test_redis *redis)
+{
+        if (redis == NULL)
+                return;
+        test_redis_kill(redis);
+        test_redis_forget(redis);
+        rmdir(redis->dir);
+        for (int i = 0; i < redis->n; i++)
+                free(redis->arguments[i]);
+        free(redis);
+}
+
+const char *test_redis_socket(const struct test_redis *redis)
+{
+        return redis->socket;
+}
+
+const char *test_redis_url(const struct test_redis *redis)
+{
+        return redis->url;
+}
+
+const char *test_redis_dir(const struct test_redis *redis)
+{
+        return redis->dir;
+}
+
+pid_t test_redis_pid(const struct test_redis *redis)
+{
+        return redis->pid;
+}
+
+void test_redis_kill(struct test_redis *redis)
+{
+        if (redis->pid == 0)
+                return;
+        kill(redis->pid, SIGKILL);
+        if (waitpid(redis->pid, NULL, 0) != redis->pid)
+                give_up(redis, "cannot wait for it");
+        redis->pid = 0;
+}
+
+void test_redis_restart(struct test_redis *redis)
+{
+        test_redis_kill(redis);
+        spawn(redis);
+}
+
+void test_redis_pause(struct test_redis *redis)
+{
+        int status;
+
+        check(redis->pid > 0);
+        kill(redis->pid, SIGSTOP);
+        if (waitpid(redis->pid, &status, WUNTRACED) != redis->pid || !WIFSTOPPED(status))
+                give_up(redis, "does not stop");
+}
+
+void test_redis_resume(struct test_redis *redis)
+{
+        check(redis->pid > 0);
+        kill(redis->pid, SIGCONT);
+}
+
+static void render(const redisReply *reply, struct buf *out)
+{
+        switch (reply->type) {
+        case REDIS_REPLY_INTEGER:
+                buf_i64(out, reply->integer);
+                break;
+        case REDIS_REPLY_NIL:
+                buf_str(out, "(nil)");
+                break;
+        case REDIS_REPLY_ARRAY:
+                for (size_t i = 0; i < reply->elements; i++) {
+                        if (i > 0)
+                                buf_char(out, '\n');
+                        render(reply->element[i], out);
+                }
+                break;
+        case REDIS_REPLY_ERROR:
+                buf_char(out, '-');
+                buf_add(out, reply->str, reply->len);
+                break;
+        default:
+                buf_add(out, reply->str, reply->len);
+        }
+}
+
+static char *ask(struct test_redis *redis, const char *first, va_list more)
+{
+        const char *argv[ARGUMENTS_MAX];
+        redisContext *context = connect_to(redis);
+        struct buf text = BUF_INIT;
+        redisReply *reply;
+        int argc = 0;
+
+        if (context == NULL)
+                give_up(redis, "cannot connect");
+        for (; first != NULL; first = va_arg(more, const char *)) {
+                check(argc < ARGUMENTS_MAX);
+                argv[argc++] = first;
+        }
+        reply = redisCommandArgv(context, argc, argv, NULL);
+        if (reply == NULL)
+                give_up(redis, "does not answer a command");
+        buf_str(&text, "");
+        render(reply, &text);
+        freeReplyObject(reply);
+        redisFree(context);
+        return buf_take(&text);
+}
+
+char *test_redis_ask(struct test_redis *redis, const char *argument, ...)
+{
+        va_list more;
+        char *text;
+
+        va_start(more, argument);
+        text = ask(redis, argument, more);
+        va_end(more);
+        return text;
+}
+
+void test_redis_do(struct test_redis *redis, const char *argument, ...)
+{
+        va_list more;
+        char *text;
+
+        va_start(more, argument);
+        text = ask(redis, argument, more);
+        va_end(more);
+        if (text[0] == '-')
+                give_up(redis, text);
+        free(text);
+}

@@ -1,0 +1,36 @@
+/* tests/support/redis_server.h -- a private, real redis-server for one test: on a unix socket in a
+ * directory of its own, append-only file with fsync always, no port. It dies with the test.
+ * Whatever goes wrong here stops the test with a sentence on stderr. */
+#pragma once
+
+#include <sys/types.h>
+
+struct test_redis;
+
+/* More arguments for redis-server may follow, up to a NULL: test_redis_start("--requirepass", "x",
+ * NULL). Waits until it answers. Also makes the process ignore SIGPIPE. */
+struct test_redis *test_redis_start(const char *argument, ...) __attribute__((sentinel));
+void test_redis_destroy(
+    struct test_redis *redis); /* stops it and removes its directory; NULL is fine */
+
+const char *test_redis_socket(const struct test_redis *redis); /* path */
+const char *test_redis_url(const struct test_redis *redis);    /* unix:///... */
+const char *test_redis_dir(const struct test_redis *redis);
+pid_t test_redis_pid(const struct test_redis *redis); /* 0 after a kill */
+
+void test_redis_kill(struct test_redis *redis); /* kill -9, and waits until it is gone */
+void test_redis_restart(
+    struct test_redis *redis); /* kills if needed; same directory and arguments */
+void test_redis_forget(struct test_redis *redis); /* while killed: removes all its data */
+void test_redis_pause(struct test_redis *redis);  /* SIGSTOP, and waits until it is stopped */
+void test_redis_resume(struct test_redis *redis); /* SIGCONT */
+
+/* One command over a connection of its own, waited for (10 s), outside of what is being tested:
+ * test_redis_ask(redis, "GET", "key", NULL). The answer as text, to be freed: strings, statuses and
+ * errors
+ * ("-..." ) as they are, integers in decimal, nil as "(nil)", arrays as their members joined by
+ * '\n'. */
+char *test_redis_ask(struct test_redis *redis, const char *argument, ...)
+    __attribute__((sentinel, warn_unused_result));
+/* The same when the answer does not matter; an error stops the test. */
+void test_redis_do(struct test_redis *redis, const char *argument, ...) __attribute__((sentinel));
