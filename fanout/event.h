@@ -63,7 +63,7 @@ struct command {
         int64_t starts_at;
         /* STAGE */
         char stage[STAGE_MAX + 1];
-        /* REFRESH, PUBLISH */
+        /* REFRESH, PUBLISH; 0 = none given */
         int64_t window_ms;
 };
 
@@ -83,6 +83,10 @@ struct refusal { /* why a command was not carried out */
 must_check enum err event_apply(const struct event *before, const struct command *command, int64_t now,
                                 struct event *ret_after, struct signal *ret_signal,
                                 struct refusal *ret_refusal);
+
+/* Could event_apply have made this? Ids, title, stages and times within their limits, stage and phase
+ * fitting each other. What is read from outside is held to it. */
+bool event_is_sound(const struct event *event);
 
 /* The event's record as Redis and the admin API hold it: JSON, times in Unix ms. malloc'd; NULL = no
  * memory. event_parse is strict: ERR_INVALID for anything event_format would not write (unknown members

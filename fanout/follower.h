@@ -24,6 +24,8 @@ struct follower_callbacks {
         /* The head this node holds was just confirmed by the log: whoever waits for an entry beyond it
          * waits in vain. About once a second. May be NULL. */
         void (*on_confirmed)(void *owner);
+        /* The command link came up (before anything is read) or went down. May be NULL. */
+        void (*on_link)(void *owner, bool up);
         void *owner;
 };
 

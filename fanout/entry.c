@@ -1,0 +1,205 @@
+/* fanout/entry.c -- the signal's two forms: `body` text in Redis, frames in memory. Whatever comes
+ * from Redis is checked as if a stranger had written it; what it means is decided elsewhere. */
+#include "fanout/entry.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "proto/ws.h"
+
+#define HEX_LEN 16 /* of an epoch or a tag, see proto/token.h */
+
+static const enum ws_opcode opcode_for[ENCODINGS] = {
+        [ENCODING_JSON] = WS_TEXT, [ENCODING_MSGPACK] = WS_BINARY
+};
+
+static struct blob *make_frame(const struct signal *signal, enum encoding encoding)
+{
+        uint8_t header[WS_HEADER_MAX];
+        struct buf payload = BUF_INIT, frame = BUF_INIT;
+        struct blob *blob = NULL;
+
+        message_encode_signal(signal, encoding, &payload);
+        if (!payload.failed) {
+                buf_add(&frame, header, ws_header(header, opcode_for[encoding], payload.len));
+                buf_add(&frame, payload.data, payload.len);
+        }
+        if (!payload.failed && !frame.failed)
+                blob = blob_create(frame.data, frame.len);
+        buf_fini(&payload);
+        buf_fini(&frame);
+        return blob;
+}
+
+struct entry *entry_create(const struct signal *signal, uint64_t prev_tag)
+{
+        struct entry *entry = calloc(1, sizeof(*entry));
+
+        if (entry == NULL)
+                return NULL;
+        atomic_init(&entry->refs, 1);
+        entry->signal = *signal;
+        entry->prev_tag = prev_tag;
+        for (unsigned i = 0; i < ENCODINGS; i++) {
+                entry->frames[i] = make_frame(signal, (enum encoding)i);
+                if (entry->frames[i] == NULL) {
+                        entry_unref(entry);
+                        return NULL;
+                }
+        }
+        return entry;
+}
+
+struct entry *entry_ref(struct entry *entry)
+{
+        uint32_t before = atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
+
+        check(before > 0 && before < UINT32_MAX);
+        return entry;
+}
+
+void entry_unref(struct entry *entry)
+{
+        if (entry == NULL)
+                return;
+
+        uint32_t before = atomic_fetch_sub_explicit(&entry->refs, 1, memory_order_acq_rel);
+
+        check(before > 0);
+        if (before > 1)
+                return;
+        for (unsigned i = 0; i < ENCODINGS; i++)
+                blob_unref(entry->frames[i]);
+        free(entry);
+}
+
+char *entry_format_body(const struct signal *signal)
+{
+        const struct event_state *state = &signal->state;
+        struct buf body = BUF_INIT;
+
+        /* Ids and stages are ASCII without quotes (proto/names.h), so nothing needs escaping. */
+        buf_printf(&body, "{\"kind\":\"%s\",\"event\":\"%s\",\"stage\":\"%s\"",
+                   signal_kind_name[signal->kind], state->event, state->stage);
+        buf_str(&body, ",\"at\":");
+        buf_i64(&body, state->at);
+        buf_str(&body, ",\"starts_at\":");
+        buf_i64(&body, state->starts_at);
+        buf_str(&body, ",\"version\":");
+        buf_u64(&body, state->version);
+        buf_str(&body, ",\"bundle\":");
+        buf_u64(&body, state->bundle);
+        buf_str(&body, ",\"sent\":");
+        buf_i64(&body, signal->sent);
+        if (signal->window_ms > 0) {
+                buf_str(&body, ",\"window_ms\":");
+                buf_i64(&body, signal->window_ms);
+        }
+        buf_char(&body, '}');
+        return buf_take(&body);
+}
+
+static bool take_name(const json_t *body, const char *member, char *out, size_t max)
+{
+        const json_t *value = json_object_get(body, member);
+
+        if (!json_is_string(value) ||
+            !name_is_valid(json_string_value(value), json_string_length(value), max))
+                return false;
+        memcpy(out, json_string_value(value), json_string_length(value) + 1);
+        return true;
+}
+
+static bool take_number(const json_t *body, const char *member, int64_t *out)
+{
+        const json_t *value = json_object_get(body, member);
+
+        if (!json_is_integer(value) || json_integer_value(value) < 0)
+                return false;
+        *out = json_integer_value(value);
+        return true;
+}
+
+static bool take_kind(const json_t *body, enum signal_kind *out)
+{
+        const char *name = json_string_value(json_object_get(body, "kind"));
+
+        for (unsigned kind = 0; name != NULL && kind < SIGNAL_KINDS; kind++) {
+                if (strcmp(name, signal_kind_name[kind]) == 0) {
+                        *out = (enum signal_kind)kind;
+                        return true;
+                }
+        }
+        return false;
+}
+
+static bool parse_body(const char *text, size_t len, struct signal *signal)
+{
+        json_t *body = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+        struct event_state *state = &signal->state;
+        int64_t version = 0, bundle = 0;
+        bool good = take_kind(body, &signal->kind) &&
+                    take_name(body, "event", state->event, EVENT_ID_MAX) &&
+                    take_name(body, "stage", state->stage, STAGE_MAX) &&
+                    take_number(body, "at", &state->at) &&
+                    take_number(body, "starts_at", &state->starts_at) &&
+                    take_number(body, "version", &version) && version > 0 &&
+                    take_number(body, "bundle", &bundle) &&
+                    take_number(body, "sent", &signal->sent) &&
+                    (json_object_get(body, "window_ms") == NULL ||
+                     take_number(body, "window_ms", &signal->window_ms));
+
+        state->version = (uint64_t)version;
+        state->bundle = (uint64_t)bundle;
+        json_decref(body);
+        return good;
+}
+
+static enum err make(const struct token *token, uint64_t prev_tag, const char *body,
+                     size_t body_len, struct entry **ret_entry)
+{
+        struct signal signal = { .token = *token };
+        struct entry *entry;
+
+        if (token->epoch == 0 || token->seq == 0 || token->seq > SEQNO_MAX)
+                return ERR_INVALID;
+        if (!parse_body(body, body_len, &signal))
+                return ERR_INVALID;
+        entry = entry_create(&signal, prev_tag);
+        if (entry == NULL)
+                return ERR_NOMEM;
+        *ret_entry = entry;
+        return OK;
+}
+
+enum err entry_parse_message(const char *bytes, size_t len, struct entry **ret_entry)
+{
+        const char *space = memchr(bytes, ' ', len);
+        struct token token;
+        uint64_t prev_tag;
+
+        if (space == NULL || token_parse(bytes, (size_t)(space - bytes), &token) != OK)
+                return ERR_INVALID;
+
+        const char *prev = space + 1;
+        size_t left = len - (size_t)(prev - bytes);
+
+        if (left <= HEX_LEN || prev[HEX_LEN] != ' ' ||
+            token_parse_hex(prev, HEX_LEN, &prev_tag) != OK)
+                return ERR_INVALID;
+        return make(&token, prev_tag, prev + HEX_LEN + 1, left - HEX_LEN - 1, ret_entry);
+}
+
+enum err entry_parse_fields(uint64_t epoch, seqno seq, const char *tag, const char *prev,
+                            const char *body, size_t body_len, struct entry **ret_entry)
+{
+        struct token token = { .epoch = epoch, .seq = seq };
+        uint64_t prev_tag;
+
+        if (token_parse_hex(tag, strlen(tag), &token.tag) != OK ||
+            token_parse_hex(prev, strlen(prev), &prev_tag) != OK)
+                return ERR_INVALID;
+        return make(&token, prev_tag, body, body_len, ret_entry);
+}
