@@ -6,10 +6,13 @@
  * head + 1 with our tag as its prev is not kept, but read back from the log (NAK repair, as in RFC 3208).
  * The head is asked for once a second, so a lost last message is found.
  *
- * Happy path: LINK up -> READ_STATE -> STATE -> INSTALL -> message head+1 -> DELIVER.
- * Gap: message or head beyond head+1 -> READ_RANGE -> range reply -> DELIVER in order, again while behind.
- * Fork: another epoch, or our number with another tag, or a head below ours -> READ_STATE -> INSTALL anew;
- *   sessions then judge their cursors against the new ring. Never a silent jump. */
+ * Happy path: LINK up -> ASK_STATE -> STATE -> install -> ASK_HEAD -> confirmed -> message head+1 -> deliver.
+ * Gap: message or head beyond head+1 -> ASK_RANGE -> deliver in order, again while behind -> ASK_HEAD.
+ * Doubt: a message of another history (epoch, tag) -> ASK_HEAD. A message may be old; it proves nothing.
+ * Broken: the log itself says another epoch, another tag at our number, fewer entries than we had when we
+ *   asked, or no longer has our next entry (trimmed, unreadable) -> ASK_STATE -> install anew. Sessions then
+ *   judge their cursors against the new ring. Never a silent jump, and never an install on a mere suspicion.
+ * Failure: no answer -> asked anew; link down -> everything waits, nothing is forgotten. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,19 +22,23 @@
 #include "fanout/entry.h"
 #include "proto/token.h"
 
-#define FOLLOWER_HEAD_EVERY_MS 1000
-#define FOLLOWER_REPLY_WAIT_MS 2000 /* a request unanswered for so long is given up and asked anew */
-#define FOLLOWER_STALE_MS      2000 /* no confirmed head for so long: stale (contract line 8) */
-#define FOLLOWER_RANGE_COUNT   512  /* entries per range read */
+#define FOLLOWER_HEAD_EVERY_MS  1000
+#define FOLLOWER_REPLY_WAIT_MS  2000  /* a request unanswered for so long is given up and asked anew */
+#define FOLLOWER_STATE_WAIT_MS  30000 /* the same for a state, which the shell reads in many steps */
+#define FOLLOWER_STATE_EVERY_MS 500   /* states are asked for no faster than this */
+#define FOLLOWER_RETRY_MS       250   /* after an error reply: no hot loop against a sick Redis */
+#define FOLLOWER_STALE_MS       2000  /* no confirmed head for so long: stale (contract line 8) */
+#define FOLLOWER_RANGE_COUNT    512   /* entries per range read */
 
 enum follower_input_kind {
         FOLLOWER_LINK_UP,   /* commands can be sent and the channel is subscribed */
         FOLLOWER_LINK_DOWN,
-        FOLLOWER_MESSAGE,   /* entries[0], n = 1 */
-        FOLLOWER_RANGE,     /* entries from..from+n-1 as the log has them; n < COUNT = that was the end */
-        FOLLOWER_HEAD,      /* token */
-        FOLLOWER_STATE,     /* token: the place of a state read; the shell holds the state itself */
-        FOLLOWER_FAILED,    /* the request outstanding got no answer or an error */
+        FOLLOWER_MESSAGE,   /* entries[0], n = 1; n = 0: one came that cannot be read */
+        FOLLOWER_HEAD,      /* request; token: where the log ends */
+        FOLLOWER_RANGE,     /* request; token as for HEAD, read in the same moment as the entries: those from
+                             * the number asked for, in order, up to the first that cannot be read */
+        FOLLOWER_STATE,     /* request; token: the place of a state read; the shell holds the state itself */
+        FOLLOWER_FAILED,    /* request: it got no answer or an error */
         FOLLOWER_TICK
 };
 
@@ -40,26 +47,39 @@ struct follower_input {
         struct entry *const *entries; /* borrowed */
         size_t n;
         struct token token;
+        unsigned request; /* which one this answers: answers to requests given up are ignored */
 };
+
+enum follower_ask { FOLLOWER_ASK_NOTHING, FOLLOWER_ASK_STATE, FOLLOWER_ASK_HEAD, FOLLOWER_ASK_RANGE };
 
 /* What the shell must do, in this order. At most one request is outstanding at a time. */
 struct follower_actions {
         bool install;          /* take the state just read as the truth; the ring restarts at its token */
         size_t deliver_from, deliver_n; /* of the input's entries: push these, in order */
-        enum { FOLLOWER_ASK_NOTHING, FOLLOWER_ASK_STATE, FOLLOWER_ASK_HEAD, FOLLOWER_ASK_RANGE } ask;
+        bool confirmed;        /* our head was the log's head when we asked */
+        enum follower_ask ask;
+        unsigned request;      /* goes with the answer */
         seqno range_from;      /* ASK_RANGE: read COUNT entries from this number */
-        bool confirmed;        /* our head was just confirmed to be the log's head */
+};
+
+enum follower_trust {
+        FOLLOWER_SURE,  /* nothing speaks against our history being the log's */
+        FOLLOWER_DOUBT, /* a message did not fit: ask the log's head before its time */
+        FOLLOWER_BROKEN /* the log itself says otherwise, or nothing is installed yet: only a state helps */
 };
 
 struct follower_core {
         struct token head;        /* delivered up to here; epoch 0 = nothing installed yet */
         bool link_up, caught_up;
-        int asking;               /* outstanding request, of the ASK_ kinds */
-        uint64_t asked_ms, next_head_ms;
+        enum follower_trust trust;
+        enum follower_ask asking; /* the request outstanding */
+        unsigned request;         /* its number; or that of the last one */
+        struct token asked_at;    /* our head when it was sent: what moved since came by messages */
+        uint64_t asked_ms, retry_ms, next_head_ms, next_state_ms;
         uint64_t confirmed_ms;    /* when the log's head was last known to be ours */
         seqno seen;               /* highest number heard of: more than head.seq = there is a gap */
-        bool distrust;            /* something did not fit: read the state as soon as the link allows */
-        uint64_t gaps, repeats, forks; /* counted for metrics */
+        seqno seen_since;         /* the same, of messages since the request outstanding was sent */
+        uint64_t gaps, repeats, forks; /* counted for metrics; forks: installs but the first */
 };
 
 void follower_core_init(struct follower_core *core);
