@@ -1,5 +1,5 @@
 /* proto/message.h -- every message of the device protocol, as a struct, as JSON and as msgpack.
- * PROTOCOL.md is the normative text; the field tables in message.c are its counterpart: one row per
+ * PROTOCOL.md is the normative text; the field tables in message_field.c are its counterpart: one row per
  * field (name, type, where, optional?) serves both encodings in both directions. Pure, any thread.
  *
  * Encoding writes the payload only; ws.h puts the frame around it. Decoding is strict in what it needs
@@ -19,7 +19,8 @@
 
 #define MESSAGE_FROM_DEVICE_MAX 4096            /* bytes of payload a node accepts */
 #define MESSAGE_FROM_NODE_MAX   (1024u * 1024u) /* bytes a device should accept: `reset` may be long */
-#define MESSAGE_DEPTH_MAX       8
+#define MESSAGE_DEPTH_MAX       8               /* lists and objects inside each other */
+#define MESSAGE_CONTAINERS_MAX  4096            /* lists and objects in one message, unknown fields too */
 #define MESSAGE_BODY_MAX        2048            /* bytes of `message`.body */
 
 enum encoding { ENCODING_JSON, ENCODING_MSGPACK, ENCODINGS };
@@ -35,6 +36,7 @@ enum message_type {
         MESSAGE_ACK,
         MESSAGE_TYPES
 };
+extern const char *const message_type_name[MESSAGE_TYPES]; /* what `t` says */
 
 enum signal_kind {
         SIGNAL_START,
@@ -130,7 +132,8 @@ void message_encode(const struct message *message, enum encoding encoding, struc
 
 /* ERR_INVALID: not valid JSON/msgpack, a required field missing or of the wrong type, text not UTF-8 or
  * too long, deeper than MESSAGE_DEPTH_MAX. ERR_NOT_FOUND: well-formed, but `t` is unknown to this version:
- * to be ignored. ERR_NOMEM. Never allocates more than a small multiple of `len`. */
+ * to be ignored. ERR_NOMEM. msgpack allocates only the events of a `reset`, at most 4 bytes per byte given; JSON at most
+ * about 30 per byte and 1 MiB for MESSAGE_CONTAINERS_MAX. */
 must_check enum err message_decode(const void *bytes, size_t len, enum encoding encoding,
                                    struct message *ret_message);
 void message_fini(struct message *message); /* frees what decode allocated; safe on any message */
