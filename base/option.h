@@ -14,7 +14,7 @@ enum option_type {
         OPTION_TEXT,     /* const char * */
         OPTION_NUMBER,   /* int64_t, within min..max */
         OPTION_DURATION, /* int64_t ms, written "50s", "30m"; min..max in ms */
-        OPTION_FLAG      /* bool; takes no value */
+        OPTION_FLAG      /* bool */
 };
 
 struct option {
@@ -25,9 +25,12 @@ struct option {
         int64_t min, max;          /* numbers and durations */
         const char *value_name;    /* "HOST:PORT" in the help */
         const char *help;          /* one sentence */
-        bool (*accepts)(const char *text, const char **ret_why); /* NULL = any; for texts */
+        /* NULL = any; for texts. *ret_why is a few words: "no port in it" -> "--listen x: no port in it." */
+        bool (*accepts)(const char *text, const char **ret_why);
 };
 
+/* At most 64 options. A flag takes no value on the command line, yes or no in the environment; a variable
+ * that is set but empty counts as not set. */
 struct option_program {
         const char *name;    /* "kickoffd" */
         const char *summary; /* one sentence under the usage line */
