@@ -1,7 +1,10 @@
 /* proto/head.h -- an HTTP/1.1 request head (RFC 9112) as devices send it: strict, because a lenient
- * reading is how requests are smuggled. Refused: bare CR or LF, NUL, obs-fold, space before the colon,
- * %00, TE with CL, two different Content-Lengths, a missing or doubled Host, absolute-form targets,
- * versions but 1.0 and 1.1. The bytes stay the caller's; slices point into them. Pure. */
+ * reading is how requests are smuggled. Refused: bare CR or LF, NUL and other control bytes, obs-fold,
+ * space before the colon, an empty line before the request, %00, TE with CL, TE in HTTP/1.0, a second
+ * Content-Length, a doubled Host (or none in HTTP/1.1), a second line of any field that may stand only
+ * once, absolute-form targets, versions but 1.0 and 1.1. Of a list field (Upgrade, If-None-Match,
+ * Accept-Encoding, Sec-WebSocket-Protocol) the first line counts; Connection is read on all its lines.
+ * The bytes stay the caller's; slices point into them. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -40,7 +43,8 @@ enum head_status {
 };
 
 /* `len` bytes have arrived so far, of which `scanned` were looked at by the call before (0 at first;
- * updated): a head that comes byte by byte costs no more than one that comes whole. */
+ * updated, and 0 again at HEAD_DONE): a head that comes byte by byte costs no more than one that comes
+ * whole. The bytes may move between two calls. */
 enum head_status head_parse(const char *bytes, size_t len, size_t *scanned, struct head *ret_head,
                             size_t *ret_used, unsigned *ret_http_status);
 
