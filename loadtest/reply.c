@@ -72,7 +72,8 @@ static bool take_line(struct reply *reply, const char *line, size_t len)
         return take_field(reply, line, (size_t)(colon - line), value, (size_t)(end - value));
 }
 
-enum reply_status reply_parse(const char *bytes, size_t len, struct reply *ret_reply, size_t *ret_used)
+enum reply_status reply_parse(const char *bytes, size_t len, struct reply *ret_reply,
+                              size_t *ret_used)
 {
         size_t look = len < REPLY_HEAD_MAX ? len : REPLY_HEAD_MAX;
         const char *stop = memmem(bytes, look, "\r\n\r\n", 4), *line, *next;

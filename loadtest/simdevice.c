@@ -35,9 +35,8 @@ void simdevice_reset(struct simdevice *device, enum reset_reason reason, const s
                 flaw(device, &tally->foreign);
         if (!is_first) {
                 tally->resets[reason]++;
-                if (reason == RESET_NEW ||
-                    (token->epoch == place.epoch && token->seq < place.seq && reason != RESET_FORKED &&
-                     reason != RESET_UNKNOWN))
+                if (reason == RESET_NEW || (token->epoch == place.epoch && token->seq < place.seq &&
+                                            reason != RESET_FORKED && reason != RESET_UNKNOWN))
                         flaw(device, &tally->resets_unexplained);
                 else if (token->epoch == place.epoch && token->seq > place.seq)
                         tally->covered += token->seq - place.seq;

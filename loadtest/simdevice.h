@@ -1,6 +1,6 @@
-/* loadtest/simdevice.h -- one simulated device's view of the delivery contract: its place in the log, and
- * whether what it is sent continues from there. Decides what a message means (next, repeat, gap, out of
- * order, foreign); knows nothing of sockets, clocks or encodings. Pure.
+/* loadtest/simdevice.h -- one simulated device's view of the delivery contract: its place in the
+ * log, and whether what it is sent continues from there. Decides what a message means (next,
+ * repeat, gap, out of order, foreign); knows nothing of sockets, clocks or encodings. Pure.
  *
  *   simdevice_open      a connection was made: say hello to come
  *   simdevice_hello     recovered: the place stands; otherwise a reset must come before any signal
@@ -23,7 +23,7 @@ enum simdevice_phase {
         SIM_FOLLOWING
 };
 
-struct simdevice { /* zero-filled: has never been connected */
+struct simdevice {          /* zero-filled: has never been connected */
         struct token place; /* newest it holds; epoch 0: none */
         seqno seen_here;    /* newest on this connection, by signal; 0: none */
         uint8_t phase;
@@ -40,14 +40,15 @@ enum simdevice_verdict {
         SIM_EARLY     /* before hello, or before the reset that hello announced */
 };
 
-struct simtally { /* of many devices together */
+struct simtally {           /* of many devices together */
         uint64_t delivered; /* NEXT, and the newest side of a GAP */
         uint64_t repeats;
         uint64_t missing; /* numbers skipped by gaps: lost */
         uint64_t disorder, foreign, early;
         uint64_t resets[RESET_REASONS]; /* after the first one */
-        uint64_t resets_unexplained; /* `new` to a device that asked to resume, or to go backwards */
-        uint64_t covered;            /* numbers that a reset stood for: not lost, line 6 */
+        uint64_t
+            resets_unexplained; /* `new` to a device that asked to resume, or to go backwards */
+        uint64_t covered;       /* numbers that a reset stood for: not lost, line 6 */
 };
 
 void simdevice_open(struct simdevice *device);
@@ -56,5 +57,6 @@ void simdevice_reset(struct simdevice *device, enum reset_reason reason, const s
                      struct witness *witness, struct simtally *tally);
 enum simdevice_verdict simdevice_signal(struct simdevice *device, const struct token *token,
                                         struct witness *witness, struct simtally *tally);
-/* Numbers still missing for it to be at `head`: 0 when there or beyond, 1 when in another epoch or nowhere. */
+/* Numbers still missing for it to be at `head`: 0 when there or beyond, 1 when in another epoch or
+ * nowhere. */
 uint64_t simdevice_behind(const struct simdevice *device, const struct token *head);

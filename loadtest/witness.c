@@ -1,5 +1,5 @@
-/* loadtest/witness.c -- a sorted array: signals are few and come in order, so nearly every look-up ends at
- * the last element and nearly every insertion is an append. */
+/* loadtest/witness.c -- a sorted array: signals are few and come in order, so nearly every look-up
+ * ends at the last element and nearly every insertion is an append. */
 #include "loadtest/witness.h"
 
 #include <stdlib.h>

@@ -1,0 +1,374 @@
+/* loadtest/bench/driver.c -- the load side of a measurement: holds many WebSocket connections and
+ * counts frames and bytes, or asks for bundles over keep-alive connections. It does as told on
+ * stdin, one command a line, and answers each with one line of JSON on stdout:
+ *
+ *   connect M WINDOW   M devices with 36-byte ids, at most WINDOW on their way; each waits for 2
+ * frames silent M           M sockets that connect and say nothing wait K TIMEOUT_MS  until each
+ * device has K more frames than at the last wait prefetch R C PATH  R requests over C connections
+ *   close              all sockets
+ *
+ * Checks nothing but completeness: that is kickoff-herd's work. Source addresses are 127.1.0.x,
+ * 8000 connections each, because one address has only 28,232 ports. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+
+#define SOCKETS_MAX     19800
+#define PER_SOURCE      8000
+#define EVENTS          512
+#define FRAME_SIZES_MAX 4
+#define GREETING_FRAMES 2 /* hello and reset */
+
+enum state { UNUSED, CONNECTING, UPGRADING, READY, SILENT, FETCHING };
+
+struct peer {
+        int fd;
+        uint8_t state, header_len;
+        uint8_t header[4];
+        uint32_t remaining; /* of the frame or body being read, bytes */
+        uint32_t frames;
+};
+
+static struct peer *peers;
+static size_t n_peers, n_ready, n_lost;
+static uint64_t bytes_in, first_us, last_us;
+static uint32_t goal; /* frames each device should have */
+static size_t n_at_goal;
+static uint32_t frame_sizes[FRAME_SIZES_MAX]; /* whole frames as they came to the first device */
+static uint64_t fetches_asked, fetches_done, fetches_wanted, fetches_bad;
+static char fetch_request[512];
+static int set;
+static struct sockaddr_in target;
+static uint8_t buffer[256 * 1024];
+
+static void fail(const char *what)
+{
+        fprintf(stderr, "kickoff-bench-driver: %s: %s\n", what, strerror(errno));
+        exit(1);
+}
+
+static bool start_peer(enum state state)
+{
+        struct peer *peer = &peers[n_peers];
+        uint32_t source = 0x7f010001u + (uint32_t)(n_peers / PER_SOURCE);
+        struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(source) };
+        struct epoll_event event = { .events = EPOLLIN | EPOLLOUT, .data.u64 = n_peers };
+        int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+        if (fd < 0)
+                fail("socket");
+        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+        if (bind(fd, (struct sockaddr *)&from, sizeof(from)) != 0)
+                fail("bind");
+        if (connect(fd, (struct sockaddr *)&target, sizeof(target)) != 0 && errno != EINPROGRESS)
+                fail("connect");
+        *peer = (struct peer){ .fd = fd, .state = (uint8_t)state };
+        n_peers++;
+        return epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+static void lose(struct peer *peer)
+{
+        close(peer->fd);
+        peer->state = UNUSED;
+        n_lost++;
+}
+
+static void say(struct peer *peer, const char *text, size_t len)
+{
+        if (send(peer->fd, text, len, MSG_NOSIGNAL) != (ssize_t)len)
+                lose(peer);
+}
+
+static void on_connected(struct peer *peer)
+{
+        size_t index = (size_t)(peer - peers);
+        struct epoll_event event = { .events = EPOLLIN, .data.u64 = index };
+        char request[512];
+        int n;
+
+        epoll_ctl(set, EPOLL_CTL_MOD, peer->fd, &event);
+        if (peer->state == SILENT) {
+                n_ready++;
+                return;
+        }
+        if (peer->state == FETCHING) {
+                fetches_asked++;
+                say(peer, fetch_request, strlen(fetch_request));
+                return;
+        }
+        peer->state = UPGRADING;
+        n = snprintf(request, sizeof(request),
+                     "GET /v1/connect?device=%08zx-0000-4000-8000-%012zx&ack=0 HTTP/1.1\r\n"
+                     "Host: 127.0.0.1:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                     "Sec-WebSocket-Protocol: kickoff.v1.json\r\n\r\n",
+                     index, index, ntohs(target.sin_port));
+        say(peer, request, (size_t)n);
+}
+
+static void count_frame(struct peer *peer, uint32_t payload, size_t header_len)
+{
+        if ((peer->header[0] & 0x0f) >= 8)
+                return; /* control frames are not what is counted */
+        if (peer == peers && peer->frames < FRAME_SIZES_MAX)
+                frame_sizes[peer->frames] = payload + (uint32_t)header_len;
+        peer->frames++;
+        if (peer->state == UPGRADING && peer->frames == GREETING_FRAMES) {
+                peer->state = READY;
+                n_ready++;
+        }
+        if (peer->frames == goal && goal > GREETING_FRAMES)
+                n_at_goal++;
+}
+
+/* A frame is counted when its header is complete and done when its payload is: near enough for
+ * counting. */
+static void read_frames(struct peer *peer, const uint8_t *bytes, size_t len)
+{
+        while (len > 0) {
+                size_t take, need;
+
+                if (peer->remaining > 0) {
+                        take = len < peer->remaining ? len : peer->remaining;
+                        peer->remaining -= (uint32_t)take;
+                        bytes += take;
+                        len -= take;
+                        continue;
+                }
+                peer->header[peer->header_len++] = *bytes++;
+                len--;
+                need = peer->header_len < 2 ? 2 : peer->header[1] == 126 ? 4 : 2;
+                if (peer->header_len < need)
+                        continue;
+                check(peer->header[1] <= 126);
+                peer->remaining = need == 4 ? (uint32_t)(peer->header[2] << 8 | peer->header[3])
+                                            : peer->header[1];
+                peer->header_len = 0;
+                count_frame(peer, peer->remaining, need);
+        }
+}
+
+/* Heads are small enough to come in one piece on loopback; one that does not is an error here. */
+static size_t read_head(struct peer *peer, const uint8_t *bytes, size_t len, const char *status)
+{
+        const uint8_t *stop = memmem(bytes, len, "\r\n\r\n", 4);
+
+        if (stop == NULL || len < 12 || memcmp(bytes + 9, status, 3) != 0) {
+                lose(peer);
+                return 0;
+        }
+        return (size_t)(stop - bytes) + 4;
+}
+
+static void read_bundle(struct peer *peer, const uint8_t *bytes, size_t len)
+{
+        if (peer->remaining == 0) {
+                size_t used = read_head(peer, bytes, len, "200");
+                const char *field = used > 0 ? memmem(bytes, used, "ontent-", 7) : NULL;
+
+                while (field != NULL && strncasecmp(field, "ontent-length:", 14) != 0)
+                        field = memmem(field + 1, used - (size_t)(field + 1 - (const char *)bytes),
+                                       "ontent-", 7);
+                if (field == NULL) {
+                        fetches_bad++;
+                        return;
+                }
+                peer->remaining = (uint32_t)strtoul(field + 14, NULL, 10);
+                bytes += used;
+                len -= used;
+        }
+        check(len <= peer->remaining);
+        peer->remaining -= (uint32_t)len;
+        if (peer->remaining > 0)
+                return;
+        fetches_done++;
+        if (fetches_asked < fetches_wanted) {
+                fetches_asked++;
+                say(peer, fetch_request, strlen(fetch_request));
+        }
+}
+
+static void on_readable(struct peer *peer)
+{
+        ssize_t n = recv(peer->fd, buffer, sizeof(buffer), 0);
+        const uint8_t *bytes = buffer;
+        size_t len = (size_t)n, head;
+
+        if (n <= 0) {
+                if (n == 0 || errno != EAGAIN)
+                        lose(peer);
+                return;
+        }
+        last_us = clock_mono_us();
+        if (first_us == 0)
+                first_us = last_us;
+        bytes_in += len;
+        if (peer->state == FETCHING) {
+                read_bundle(peer, bytes, len);
+                return;
+        }
+        if (peer->state == UPGRADING && peer->frames == 0 && peer->remaining == 0 &&
+            peer->header_len == 0 && *bytes == 'H') {
+                head = read_head(peer, bytes, len, "101");
+                if (head == 0)
+                        return;
+                bytes += head;
+                len -= head;
+        }
+        read_frames(peer, bytes, len);
+}
+
+static void turn(int timeout_ms)
+{
+        struct epoll_event events[EVENTS];
+        int n = epoll_wait(set, events, EVENTS, timeout_ms);
+
+        for (int i = 0; i < n; i++) {
+                struct peer *peer = &peers[events[i].data.u64];
+
+                if (peer->state == UNUSED)
+                        continue;
+                if ((events[i].events & EPOLLOUT) != 0)
+                        on_connected(peer);
+                if (peer->state != UNUSED &&
+                    (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+                        on_readable(peer);
+        }
+}
+
+static void connect_many(size_t many, size_t window, enum state state)
+{
+        uint64_t began = clock_mono_us(), idle_since = began;
+        size_t ready_before = n_ready, lost_before = n_lost, seen = 0, started = 0;
+
+        bytes_in = 0;
+        while (seen < many && clock_mono_us() - idle_since < 20000000) {
+                size_t now;
+
+                while (started < many && started - seen < window && n_peers < SOCKETS_MAX)
+                        started += start_peer(state);
+                turn(started < many ? 0 : 10);
+                now = n_ready - ready_before + n_lost - lost_before;
+                if (now != seen)
+                        idle_since = clock_mono_us();
+                seen = now;
+        }
+        printf("{\"ready\": %zu, \"lost\": %zu, \"seconds\": %.6f, \"bytes\": %llu, "
+               "\"hello_bytes\": %u, \"reset_bytes\": %u}\n",
+               n_ready - ready_before, n_lost - lost_before,
+               (double)(clock_mono_us() - began) / 1e6, (unsigned long long)bytes_in,
+               frame_sizes[0], frame_sizes[1]);
+        goal = GREETING_FRAMES;
+}
+
+/* `goal` may rise by more than one at a time; devices may have passed it already. */
+static void wait_frames(uint32_t more, uint64_t timeout_ms)
+{
+        uint64_t until = clock_mono_us() + timeout_ms * 1000;
+        size_t devices = 0;
+
+        goal += more;
+        n_at_goal = 0;
+        for (size_t i = 0; i < n_peers; i++) {
+                devices += peers[i].state == READY;
+                n_at_goal += peers[i].state == READY && peers[i].frames >= goal;
+        }
+        while (n_at_goal < devices && clock_mono_us() < until)
+                turn(50);
+        printf(
+            "{\"devices\": %zu, \"complete\": %zu, \"lost\": %zu, \"bytes\": %llu, \"spread_ms\": %.3f, "
+            "\"signal_bytes\": %u}\n",
+            devices, n_at_goal, n_lost, (unsigned long long)bytes_in,
+            first_us == 0 ? 0.0 : (double)(last_us - first_us) / 1e3, frame_sizes[GREETING_FRAMES]);
+        bytes_in = 0;
+        first_us = 0;
+}
+
+static void prefetch(uint64_t requests, size_t connections, const char *path)
+{
+        uint64_t began = clock_mono_us();
+
+        snprintf(fetch_request, sizeof(fetch_request),
+                 "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n\r\n", path, ntohs(target.sin_port));
+        fetches_asked = fetches_done = fetches_bad = 0;
+        fetches_wanted = requests;
+        bytes_in = 0;
+        for (size_t i = 0; i < connections && n_peers < SOCKETS_MAX; i++)
+                start_peer(FETCHING);
+        while (fetches_done + fetches_bad < requests && clock_mono_us() - began < 120000000 &&
+               fetches_bad < connections)
+                turn(50);
+        printf("{\"done\": %llu, \"bad\": %llu, \"seconds\": %.6f, \"bytes\": %llu}\n",
+               (unsigned long long)fetches_done, (unsigned long long)fetches_bad,
+               (double)(clock_mono_us() - began) / 1e6, (unsigned long long)bytes_in);
+}
+
+static void close_all(void)
+{
+        for (size_t i = 0; i < n_peers; i++)
+                if (peers[i].state != UNUSED)
+                        close(peers[i].fd);
+        n_peers = n_ready = n_lost = 0;
+        first_us = 0;
+        puts("{}");
+}
+
+static bool obey(const char *line)
+{
+        unsigned long a, b;
+        char path[256];
+
+        if (sscanf(line, "connect %lu %lu", &a, &b) == 2)
+                connect_many(a, b, CONNECTING);
+        else if (sscanf(line, "silent %lu", &a) == 1)
+                connect_many(a, 512, SILENT);
+        else if (sscanf(line, "wait %lu %lu", &a, &b) == 2)
+                wait_frames((uint32_t)a, b);
+        else if (sscanf(line, "prefetch %lu %lu %255s", &a, &b, path) == 3)
+                prefetch(a, b, path);
+        else if (strncmp(line, "close", 5) == 0)
+                close_all();
+        else
+                return false;
+        fflush(stdout);
+        return true;
+}
+
+int main(int argc, char **argv)
+{
+        struct rlimit limit;
+        char line[512];
+
+        if (argc != 2) {
+                fputs("usage: kickoff-bench-driver PORT   (commands on stdin)\n", stderr);
+                return 2;
+        }
+        getrlimit(RLIMIT_NOFILE, &limit);
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        target = (struct sockaddr_in){ .sin_family = AF_INET,
+                                       .sin_port = htons((uint16_t)strtoul(argv[1], NULL, 10)),
+                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        peers = calloc(SOCKETS_MAX, sizeof(*peers));
+        set = epoll_create1(EPOLL_CLOEXEC);
+        check(peers != NULL && set >= 0);
+        while (fgets(line, sizeof(line), stdin) != NULL)
+                if (!obey(line)) {
+                        fprintf(stderr, "kickoff-bench-driver: unknown command: %s", line);
+                        return 2;
+                }
+        return 0;
+}
