@@ -1,0 +1,314 @@
+/* gateway/node.c -- see the header. Happy path: create -> Redis link up -> durability verified, log
+ * installed -> ready. Redis away: devices stay and are served from memory; readiness says so; after the
+ * link is back the server's settings are asked anew, since it may be another server. */
+#include "gateway/node.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include <event2/event.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "fanout/durability.h"
+#include "fanout/presence.h"
+#include "gateway/worker.h"
+#include "prefetch/loader.h"
+
+#define FDS_RESERVED 128 /* descriptors that are not for devices: Redis, admin, files */
+
+enum durable { DURABLE_UNKNOWN, DURABLE_ASKED, DURABLE_YES, DURABLE_NO };
+
+struct node {
+        const struct options *options;
+        struct follower *follower;
+        struct loader *loader;
+        struct worker **workers;
+        unsigned n_workers;
+        struct event *every_second;
+        enum durable durable;
+        char durable_why[512];
+        node_refused_fn *refused;
+        void *owner;
+        bool was_ready;
+};
+
+static struct metric m_ready = METRIC_GAUGE("kickoff_ready", "1 when this node is ready for devices.");
+static struct metric *const metrics[] = { &m_ready };
+
+static void on_durability(void *owner, enum err err, const char *why)
+{
+        struct node *node = owner;
+
+        if (err == OK) {
+                node->durable = DURABLE_YES;
+                return;
+        }
+        node->durable = err == ERR_CONFLICT || err == ERR_IO ? DURABLE_NO : DURABLE_UNKNOWN;
+        snprintf(node->durable_why, sizeof(node->durable_why), "%s", why);
+        if (node->durable == DURABLE_NO) {
+                log_error("DURABILITY-REFUSED", "mode=%s why=%s", durability_name[node->options->durability],
+                          log_quote(why));
+                node->refused(node->owner, node->durable_why);
+        }
+}
+
+static void ask_durability(struct node *node)
+{
+        if (durability_check(follower_redis(node->follower), node->options->durability, on_durability,
+                             node) == OK)
+                node->durable = DURABLE_ASKED;
+}
+
+static void on_link(void *owner, bool up)
+{
+        struct node *node = owner;
+
+        /* Whatever answers next may be another server with other settings: verify before any write. */
+        node->durable = DURABLE_UNKNOWN;
+        if (up)
+                ask_durability(node);
+}
+
+static void on_install(void *owner, struct snapshot *snapshot, struct entry *const *entries, size_t n)
+{
+        struct node *node = owner;
+
+        for (unsigned i = 0; i < node->n_workers; i++)
+                worker_install(node->workers[i], snapshot, entries, n);
+}
+
+static void on_entries(void *owner, struct entry *const *entries, size_t n, struct snapshot *snapshot)
+{
+        struct node *node = owner;
+
+        for (unsigned i = 0; i < node->n_workers; i++)
+                worker_entries(node->workers[i], entries, n, snapshot);
+}
+
+static void on_confirmed(void *owner)
+{
+        struct node *node = owner;
+
+        for (unsigned i = 0; i < node->n_workers; i++)
+                worker_confirmed(node->workers[i]);
+}
+
+static void write_presence(struct node *node)
+{
+        struct snapshot *snapshot = follower_snapshot(node->follower);
+        struct presence mine = { .devices = node_devices(node),
+                                 .seq = snapshot ? snapshot_token(snapshot)->seq : 0,
+                                 .seen = clock_wall_ms() };
+
+        strcpy(mine.name, node->options->name);
+        snprintf(mine.listen, sizeof(mine.listen), "%.56s:%u", node->options->listen.host, node_port(node));
+        snprintf(mine.version, sizeof(mine.version), "%s", KICKOFF_VERSION);
+        if (presence_write(follower_redis(node->follower), node->options->ns, &mine) != OK)
+                log_debug("PRESENCE-SKIPPED", "why=redis-away");
+}
+
+static void on_second(evutil_socket_t fd, short what, void *arg)
+{
+        struct node *node = arg;
+        bool ready = node_is_ready(node);
+
+        (void)fd;
+        (void)what;
+        metric_set(&m_ready, ready);
+        if (ready != node->was_ready) {
+                if (ready)
+                        log_info("NODE-READY", "node=%s listen=%s:%u workers=%u", node->options->name,
+                                 node->options->listen.host, node_port(node), node->n_workers);
+                else
+                        log_warn("NODE-NOT-READY", "node=%s why=%s", node->options->name,
+                                 log_quote(node_why_not_ready(node)));
+        }
+        node->was_ready = ready;
+        if (node->durable == DURABLE_UNKNOWN && redis_is_up(follower_redis(node->follower)))
+                ask_durability(node);
+        write_presence(node);
+}
+
+static uint64_t device_limit(const struct options *options)
+{
+        struct rlimit limit;
+        uint64_t fits = 1000000;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+                if (limit.rlim_cur < limit.rlim_max) {
+                        limit.rlim_cur = limit.rlim_max;
+                        if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+                                log_warn("FD-LIMIT", "why=%s", log_quote(strerror(errno)));
+                        getrlimit(RLIMIT_NOFILE, &limit);
+                }
+                if (limit.rlim_cur > FDS_RESERVED && limit.rlim_cur - FDS_RESERVED < fits)
+                        fits = limit.rlim_cur - FDS_RESERVED;
+        }
+        if (options->max_devices > fits)
+                log_warn("FD-LIMIT", "max_devices=%llu descriptors_allow=%llu",
+                         (unsigned long long)options->max_devices, (unsigned long long)fits);
+        return options->max_devices && options->max_devices < fits ? options->max_devices : fits;
+}
+
+static enum err start_workers(struct node *node, const char **ret_why)
+{
+        const struct options *options = node->options;
+        struct worker_options w = {
+                .host = options->listen.host,
+                .port = options->listen.port,
+                .ping_ms = options->ping_ms,
+                .lifetime_ms = options->lifetime_ms,
+                .ack_spread_ms = options->ack_spread_ms,
+                .ring_capacity = RING_CAPACITY_DEFAULT,
+                .rules = { .origins = options->origins, .n_origins = options->n_origins },
+                .loader = node->loader,
+        };
+
+        strcpy(w.node, options->name);
+        w.max_devices = device_limit(options) / options->workers;
+        if (w.max_devices == 0)
+                w.max_devices = 1;
+        node->workers = calloc(options->workers, sizeof(*node->workers));
+        if (!node->workers) {
+                *ret_why = "out of memory";
+                return ERR_NOMEM;
+        }
+        for (w.index = 0; w.index < options->workers; w.index++) {
+                enum err err = worker_create(&w, &node->workers[w.index], ret_why);
+
+                if (err != OK)
+                        return err;
+                node->n_workers++;
+                /* With port 0 the first worker finds a free one, the others join it there. */
+                w.port = worker_port(node->workers[0]);
+        }
+        return OK;
+}
+
+enum err node_create(struct event_base *base, const struct options *options, const struct redis_address *redis,
+                     node_refused_fn *refused, void *owner, struct node **ret_node, const char **ret_why)
+{
+        const struct timeval second = { .tv_sec = 1 };
+        const char *drop = getenv("KICKOFF_TEST_DROP_MESSAGES");
+        struct node *node = calloc(1, sizeof(*node));
+        struct follower_options f = { .address = *redis, .ns = options->ns, .keep = RING_CAPACITY_DEFAULT };
+        const struct follower_callbacks callbacks = { .on_install = on_install,
+                                                      .on_entries = on_entries,
+                                                      .on_confirmed = on_confirmed,
+                                                      .on_link = on_link,
+                                                      .owner = node };
+        enum err err = ERR_NOMEM;
+
+        *ret_why = "out of memory";
+        if (!node)
+                return ERR_NOMEM;
+        node->options = options;
+        node->refused = refused;
+        node->owner = owner;
+        metrics_register(metrics, countof(metrics));
+        if (drop) {
+                f.drop_every = (unsigned)atoi(drop);
+                log_warn("TEST-DROPS-MESSAGES", "every=%u", f.drop_every);
+        }
+        err = follower_create(base, &f, &callbacks, &node->follower);
+        if (err != OK)
+                goto fail;
+        err = loader_create(base, follower_redis(node->follower), options->ns, &node->loader);
+        if (err != OK)
+                goto fail;
+        err = start_workers(node, ret_why);
+        if (err != OK)
+                goto fail;
+        node->every_second = event_new(base, -1, EV_PERSIST, on_second, node);
+        if (!node->every_second || event_add(node->every_second, &second) != 0) {
+                err = ERR_NOMEM;
+                goto fail;
+        }
+        *ret_node = node;
+        return OK;
+
+fail:
+        node_destroy(node);
+        return err;
+}
+
+void node_destroy(struct node *node)
+{
+        if (!node)
+                return;
+        if (node->every_second)
+                event_free(node->every_second);
+        for (unsigned i = 0; i < node->n_workers; i++)
+                worker_destroy(node->workers[i]);
+        free(node->workers);
+        if (node->loader)
+                loader_destroy(node->loader);
+        if (node->follower)
+                follower_destroy(node->follower);
+        free(node);
+}
+
+struct follower *node_follower(struct node *node)
+{
+        return node->follower;
+}
+
+uint16_t node_port(const struct node *node)
+{
+        return worker_port(node->workers[0]);
+}
+
+uint64_t node_devices(const struct node *node)
+{
+        uint64_t sum = 0;
+
+        for (unsigned i = 0; i < node->n_workers; i++)
+                sum += worker_devices(node->workers[i]);
+        return sum;
+}
+
+const char *node_why_not_writable(const struct node *node)
+{
+        switch (node->durable) {
+        case DURABLE_YES:
+                return NULL;
+        case DURABLE_NO:
+                return node->durable_why;
+        default:
+                return "Redis is away, or its durability has not been verified yet; try again shortly";
+        }
+}
+
+const char *node_why_not_ready(const struct node *node)
+{
+        const char *why = follower_why_not_ready(node->follower);
+
+        if (why[0])
+                return why;
+        why = node->options->has_admin ? node_why_not_writable(node) : NULL;
+        return why ? why : "";
+}
+
+bool node_is_ready(const struct node *node)
+{
+        return node_why_not_ready(node)[0] == '\0';
+}
+
+void node_drain(struct node *node, uint32_t within_ms)
+{
+        for (unsigned i = 0; i < node->n_workers; i++)
+                worker_drain(node->workers[i], within_ms);
+}
+
+bool node_is_empty(const struct node *node)
+{
+        for (unsigned i = 0; i < node->n_workers; i++)
+                if (!worker_is_empty(node->workers[i]))
+                        return false;
+        return true;
+}

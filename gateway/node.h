@@ -1,0 +1,41 @@
+/* gateway/node.h -- the control thread's view of a node: the follower feeds the workers, the loader feeds
+ * their bundle caches, presence tells the fleet. Composed in main.c with whatever producers use.
+ *
+ *   follower ──entries, snapshots──► worker 0..N-1 (threads)
+ *      └── Redis link ── loader, presence, durability check
+ *
+ * Control thread only. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "fanout/follower.h"
+#include "gateway/options.h"
+
+struct event_base;
+struct node;
+
+/* Starts the workers. On an error *ret_why is a sentence that says what to do. `options` is borrowed.
+ * `refused` is called when the Redis behind us cannot keep the durability asked for: at start the node
+ * must not run at all (contract line 1); later, writes are refused until it is mended. */
+typedef void node_refused_fn(void *owner, const char *why);
+must_check enum err node_create(struct event_base *base, const struct options *options,
+                                const struct redis_address *redis, node_refused_fn *refused, void *owner,
+                                struct node **ret_node, const char **ret_why);
+void node_destroy(struct node *node); /* NULL is fine */
+
+struct follower *node_follower(struct node *node);
+uint16_t node_port(const struct node *node); /* as bound */
+uint64_t node_devices(const struct node *node);
+/* Ready to be sent devices to: log installed, Redis in reach, durability verified. */
+bool node_is_ready(const struct node *node);
+const char *node_why_not_ready(const struct node *node); /* a sentence; "" when ready */
+/* May changes be written now? A sentence if not, NULL if so. */
+const char *node_why_not_writable(const struct node *node);
+
+/* Stop accepting and send every device away, spread over `within_ms`. */
+void node_drain(struct node *node, uint32_t within_ms);
+bool node_is_empty(const struct node *node);

@@ -1,0 +1,235 @@
+/* gateway/options.c -- kickoffd's option table. Each option is documented here and nowhere else: --help
+ * and the manual are made from the rows. */
+#include "gateway/options.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "proto/names.h"
+
+#define DEVICES_PER_NODE_MAX 1000000
+
+static struct {
+        const char *listen, *admin, *redis, *data, *name, *ns, *durability, *token_file, *origin;
+        int64_t workers, max_devices, ping_ms, lifetime_ms, ack_spread_ms;
+} raw;
+
+static const struct option table[] = {
+        { "listen", OPTION_TEXT, &raw.listen, "0.0.0.0:8080", 0, 0, "HOST:PORT",
+          "Where devices connect.", NULL },
+        { "admin", OPTION_TEXT, &raw.admin, "127.0.0.1:9090", 0, 0, "HOST:PORT",
+          "Where producers and operators connect; `none`: this node cannot append. Any address but "
+          "loopback needs --admin-token-file.",
+          NULL },
+        { "redis", OPTION_TEXT, &raw.redis, NULL, 0, 0, "URL",
+          "The Redis that nodes share: redis://[user:password@]host[:port][/db] or unix:///path. Without "
+          "it the node runs a private redis-server in --data.",
+          NULL },
+        { "data", OPTION_TEXT, &raw.data, "kickoff-data", 0, 0, "DIR",
+          "Where the private redis-server keeps the log; made if it is not there.", NULL },
+        { "workers", OPTION_NUMBER, &raw.workers, "0", 0, 256, "N",
+          "Threads that serve devices; 0 = one per processor.", NULL },
+        { "name", OPTION_TEXT, &raw.name, NULL, 0, 0, "NODE",
+          "This node's name in hello, metrics and lists; default: host name and device port.", NULL },
+        { "namespace", OPTION_TEXT, &raw.ns, "kickoff", 0, 0, "NAME",
+          "Prefix of all names in Redis, so that several fleets can share one.", NULL },
+        { "durability", OPTION_TEXT, &raw.durability, "fsync", 0, 0, "MODE",
+          "What a 2xx answer promises: `fsync` (on the primary's disk) or `memory` (nothing).", NULL },
+        { "admin-token-file", OPTION_TEXT, &raw.token_file, NULL, 0, 0, "FILE",
+          "File whose first line is the bearer token that producers must present.", NULL },
+        { "max-devices", OPTION_NUMBER, &raw.max_devices, "0", 0, DEVICES_PER_NODE_MAX, "N",
+          "Devices this node holds at most, the rest gets 503 with Retry-After; 0 = as many as its "
+          "descriptors allow.",
+          NULL },
+        { "ping", OPTION_DURATION, &raw.ping_ms, "50s", 1000, 3600 * 1000, "TIME",
+          "How often a silent device is pinged.", NULL },
+        { "lifetime", OPTION_DURATION, &raw.lifetime_ms, "30m", 10 * 1000, 24 * 3600 * 1000, "TIME",
+          "How long a session lasts before the device is asked to reconnect, less a random tenth.", NULL },
+        { "ack-spread", OPTION_DURATION, &raw.ack_spread_ms, "2s", 0, 600 * 1000, "TIME",
+          "Span over which devices spread their acks of one signal.", NULL },
+        { "origin", OPTION_TEXT, &raw.origin, NULL, 0, 0, "LIST",
+          "Exact web origins that browsers may connect from, separated by commas; default: any.", NULL },
+};
+
+static const struct option_program program = {
+        .name = "kickoffd",
+        .summary = "A Kickoff node: holds device connections and tells them all when the event starts.",
+        .usage = "kickoffd [OPTION]...",
+        .epilogue =
+            "Examples:\n"
+            "  kickoffd                                   one node with its own Redis, on this machine\n"
+            "  kickoffd --redis redis://10.0.0.5 --name a1   one node of a fleet\n"
+            "\n"
+            "Signals: INT and TERM end the node cleanly; devices are told to come back elsewhere.\n"
+            "Logs go to stderr, one line each; KICKOFF_LOG=debug|info|warn|error sets how many.\n",
+        .options = table,
+        .n = countof(table),
+};
+
+static bool wrong(const char *option, const char *why)
+{
+        fprintf(stderr, "kickoffd: --%s: %s\n", option, why);
+        return false;
+}
+
+static bool parse_endpoint(const char *option, const char *text, struct endpoint *ret)
+{
+        const char *colon = strrchr(text, ':');
+        size_t len = colon ? (size_t)(colon - text) : 0;
+        unsigned char address[16];
+        char *end;
+        long port;
+
+        if (!colon || len == 0 || len >= sizeof(ret->host) + 2)
+                return wrong(option, "give HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080");
+        if (text[0] == '[' && colon[-1] == ']') {
+                text++;
+                len -= 2;
+        }
+        if (len >= sizeof(ret->host))
+                return wrong(option, "the address is too long");
+        memcpy(ret->host, text, len);
+        ret->host[len] = '\0';
+        if (strcmp(ret->host, "localhost") == 0)
+                strcpy(ret->host, "127.0.0.1");
+        if (inet_pton(AF_INET, ret->host, address) != 1 && inet_pton(AF_INET6, ret->host, address) != 1)
+                return wrong(option, "give a numeric address (0.0.0.0 = all), not a name");
+        errno = 0;
+        port = strtol(colon + 1, &end, 10);
+        if (errno || *end || end == colon + 1 || port < 0 || port > 65535 || !isdigit((unsigned char)colon[1]))
+                return wrong(option, "the port is a number from 0 (any free one) to 65535");
+        ret->port = (uint16_t)port;
+        return true;
+}
+
+static bool is_loopback(const struct endpoint *endpoint)
+{
+        return strncmp(endpoint->host, "127.", 4) == 0 || strcmp(endpoint->host, "::1") == 0;
+}
+
+static bool read_token(struct options *o)
+{
+        FILE *file = fopen(raw.token_file, "r");
+        size_t len;
+
+        if (!file) {
+                fprintf(stderr, "kickoffd: --admin-token-file: cannot read %s: %s\n", raw.token_file,
+                        strerror(errno));
+                return false;
+        }
+        if (!fgets(o->admin_token, sizeof(o->admin_token), file))
+                o->admin_token[0] = '\0';
+        fclose(file);
+        len = strcspn(o->admin_token, "\r\n");
+        o->admin_token[len] = '\0';
+        if (len < ADMIN_TOKEN_MIN || len >= ADMIN_TOKEN_MAX)
+                return wrong("admin-token-file",
+                             "the token is 16 to 255 characters on the first line; make one with: "
+                             "openssl rand -hex 32");
+        return true;
+}
+
+static bool take_admin(struct options *o)
+{
+        o->has_admin = strcmp(raw.admin, "none") != 0;
+        if (o->has_admin && !parse_endpoint("admin", raw.admin, &o->admin))
+                return false;
+        if (raw.token_file && !read_token(o))
+                return false;
+        if (o->has_admin && !is_loopback(&o->admin) && o->admin_token[0] == '\0')
+                return wrong("admin", "an address other than loopback needs --admin-token-file FILE");
+        return true;
+}
+
+static bool take_redis(struct options *o)
+{
+        const char *why = NULL;
+
+        o->embedded = raw.redis == NULL;
+        if (!o->embedded && redis_parse_url(raw.redis, &o->redis, &why) != OK)
+                return wrong("redis", why);
+        if (durability_parse(raw.durability, &o->durability, &why) != OK)
+                return wrong("durability", why);
+        return true;
+}
+
+static bool take_names(struct options *o)
+{
+        char host[256] = "node";
+
+        if (!name_is_valid(raw.ns, strlen(raw.ns), NAMESPACE_MAX))
+                return wrong("namespace", "1 to 64 letters, digits or . _ : ~ -");
+        o->ns = raw.ns;
+        if (raw.name) {
+                if (!name_is_valid(raw.name, strlen(raw.name), NODE_NAME_MAX))
+                        return wrong("name", "1 to 64 letters, digits or . _ : ~ -");
+                strcpy(o->name, raw.name);
+                return true;
+        }
+        gethostname(host, sizeof(host) - 1);
+        snprintf(o->name, sizeof(o->name), "%.50s:%u", host, o->listen.port);
+        if (!name_is_valid(o->name, strlen(o->name), NODE_NAME_MAX))
+                snprintf(o->name, sizeof(o->name), "node:%u", o->listen.port);
+        return true;
+}
+
+static bool take_origins(struct options *o)
+{
+        char *rest, *one;
+
+        if (!raw.origin)
+                return true;
+        o->origins_text = rest = strdup(raw.origin);
+        if (!rest)
+                return wrong("origin", "out of memory");
+        while ((one = strsep(&rest, ",")) != NULL) {
+                if (strncmp(one, "http://", 7) != 0 && strncmp(one, "https://", 8) != 0)
+                        return wrong("origin", "give scheme and host, such as https://tv.example.com");
+                if (o->n_origins == ORIGINS_MAX)
+                        return wrong("origin", "at most 64 origins");
+                o->origins[o->n_origins++] = one;
+        }
+        return true;
+}
+
+enum option_result options_parse(int argc, char **argv, struct options *ret_options)
+{
+        struct options o = { 0 };
+        int first = argc;
+        enum option_result result = option_parse(&program, argc, argv, false, &first);
+        long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+        if (result != OPTION_RUN)
+                return result;
+        if (first < argc) {
+                fprintf(stderr, "kickoffd: unexpected argument '%s'; options begin with --, see --help\n",
+                        argv[first]);
+                return OPTION_WRONG;
+        }
+        if (!parse_endpoint("listen", raw.listen, &o.listen) || !take_admin(&o) || !take_redis(&o) ||
+            !take_names(&o) || !take_origins(&o)) {
+                options_fini(&o);
+                return OPTION_WRONG;
+        }
+        o.data = raw.data;
+        o.workers = raw.workers ? (unsigned)raw.workers : processors > 0 ? (unsigned)processors : 1;
+        o.max_devices = (uint64_t)raw.max_devices;
+        o.ping_ms = (uint32_t)raw.ping_ms;
+        o.lifetime_ms = (uint32_t)raw.lifetime_ms;
+        o.ack_spread_ms = (uint32_t)raw.ack_spread_ms;
+        *ret_options = o;
+        return OPTION_RUN;
+}
+
+void options_fini(struct options *options)
+{
+        free(options->origins_text);
+        options->origins_text = NULL;
+        explicit_bzero(options->admin_token, sizeof(options->admin_token));
+}

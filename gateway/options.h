@@ -1,0 +1,44 @@
+/* gateway/options.h -- what kickoffd can be told: one table for the command line, the environment and
+ * --help, and the checks that need more than one option. Main thread, at start. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/check.h"
+#include "base/option.h"
+#include "base/redis.h"
+#include "fanout/durability.h"
+#include "proto/names.h"
+
+#define ORIGINS_MAX   64
+#define ADMIN_TOKEN_MAX 256 /* characters */
+#define ADMIN_TOKEN_MIN 16
+
+struct endpoint { /* "host:port"; host may be an IPv6 address in brackets */
+        char host[64];
+        uint16_t port; /* 0 = any free one */
+};
+
+struct options {
+        struct endpoint listen;
+        bool has_admin; /* false: --admin none, this node cannot append */
+        struct endpoint admin;
+        bool embedded; /* no --redis: a private redis-server in data */
+        struct redis_address redis;
+        const char *data;
+        unsigned workers;
+        char name[NODE_NAME_MAX + 1];
+        const char *ns;
+        enum durability durability;
+        char admin_token[ADMIN_TOKEN_MAX + 1]; /* empty = none */
+        uint64_t max_devices;
+        uint32_t ping_ms, lifetime_ms, ack_spread_ms;
+        const char *origins[ORIGINS_MAX];
+        unsigned n_origins;
+        char *origins_text; /* what origins point into */
+};
+
+/* Fills *ret_options from argv and KICKOFF_...; what is wrong has been said on stderr. */
+must_check enum option_result options_parse(int argc, char **argv, struct options *ret_options);
+void options_fini(struct options *options);
