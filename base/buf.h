@@ -21,10 +21,11 @@ struct buf {
 #define BUF_INIT { NULL, 0, 0, false, false }
 
 void buf_init(struct buf *buf);
-/* Use the caller's array; going past it sets `failed` instead of allocating. For hot paths. */
+/* Use the caller's array, for capacity-1 bytes and the NUL; what does not fit sets `failed`, and nothing
+ * of it is added. For hot paths. */
 void buf_init_fixed(struct buf *buf, void *array, size_t capacity);
 void buf_fini(struct buf *buf);  /* frees; leaves it empty and usable */
-void buf_clear(struct buf *buf); /* keeps the memory */
+void buf_clear(struct buf *buf); /* keeps the memory, forgets a failure */
 void buf_add(struct buf *buf, const void *bytes, size_t len);
 void buf_str(struct buf *buf, const char *text);
 void buf_char(struct buf *buf, char c);
