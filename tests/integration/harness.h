@@ -1,0 +1,82 @@
+/* tests/integration/harness.h -- real parts for whole-path tests: kickoffd, kickoff and kickoff-herd as
+ * processes, a real redis-server, the SDK as the independent client. Everything dies with the test.
+ * Whatever goes wrong in here ends the test with a sentence that says what and shows the node's log.
+ * Programs come from KICKOFF_BIN_DIR in the environment, else from this build. */
+#pragma once
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <jansson.h>
+
+#include "device/c/kickoff_device.h"
+#include "proto/message.h"
+
+/* Nothing here waits longer for anything that must come. Generous: a sanitizer build on a busy machine. */
+#define PATIENCE_MS 60000
+
+_Noreturn void give_up(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Call `met` every few ms until it is true; gives up with `what` after PATIENCE_MS. */
+void wait_until(bool (*met)(void *arg), void *arg, const char *what);
+
+/* -- nodes -- */
+struct test_node {
+        pid_t pid;
+        char dir[64]; /* its own temporary directory: data/, log */
+        uint16_t port, admin_port;
+        char url[64], admin[64]; /* ws://127.0.0.1:PORT, http://127.0.0.1:PORT */
+};
+
+/* kickoffd on free ports with these further arguments, up to a NULL; waits until it says NODE-READY. */
+void node_start(struct test_node *node, const char *argument, ...) __attribute__((sentinel));
+void node_kill(struct test_node *node);               /* kill -9, and waits until it is gone */
+int node_stop(struct test_node *node, int signal);    /* returns its exit status */
+void node_end(struct test_node *node);                /* kills if needed, removes its directory */
+bool node_log_has(const struct test_node *node, const char *text);
+/* Sum of the rows of /metrics whose name begins with `prefix` (labels included). */
+int64_t node_metric(const struct test_node *node, const char *prefix);
+
+/* -- producers -- */
+struct answer {
+        int status;
+        json_t *json; /* NULL if the body was none; freed by answer_end */
+};
+/* `body` is JSON or NULL; `key` NULL draws a fresh Idempotency-Key. */
+struct answer ask(const struct test_node *node, const char *method, const char *path, const char *body,
+                  const char *key);
+void answer_end(struct answer *answer);
+/* The same, where only success will do; returns the signal's seq (0 if the answer has none). */
+seqno change(const struct test_node *node, const char *method, const char *path, const char *body);
+void create_event(const struct test_node *node, const char *id); /* starts in an hour */
+
+/* -- devices -- */
+#define RECORD_MAX 4096
+struct recorder { /* a device on the SDK that remembers what it was told */
+        struct kickoff_device *device;
+        struct signal signals[RECORD_MAX];
+        size_t n_signals;
+        unsigned hellos, resets, goaways;
+        struct hello hello; /* the latest */
+        enum reset_reason reset_reason;
+        size_t n_events; /* of the latest reset */
+        struct event_state events[16];
+};
+/* Connects, and waits for hello (and reset, if one follows). */
+void recorder_start(struct recorder *recorder, const struct test_node *node, const char *device,
+                    const char *since, enum encoding encoding);
+void recorder_until_signals(struct recorder *recorder, size_t n); /* runs it until it has n or more */
+void recorder_run(struct recorder *recorder, unsigned ms); /* just let it run */
+void recorder_end(struct recorder *recorder);
+
+/* -- other programs -- */
+/* Runs a program to its end; stdout (malloc'd, NUL-terminated) in *ret_out. Returns its exit status. */
+int run_program(char **ret_out, const char *program, ...) __attribute__((sentinel));
+
+/* A connected TCP socket to the node; with receive_buffer > 0 as its SO_RCVBUF. */
+int raw_connect(const struct test_node *node, int receive_buffer);
+/* Sends a WebSocket upgrade for `device` and reads up to the end of the 101 head. */
+void raw_upgrade(int fd, const char *device, const char *query);
