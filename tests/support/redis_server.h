@@ -9,7 +9,7 @@ struct test_redis;
 
 /* More arguments for redis-server may follow, up to a NULL: test_redis_start("--requirepass", "x",
  * NULL). Waits until it answers. Also makes the process ignore SIGPIPE. */
-struct test_redis *test_redis_start(const char *argument, ...) __attribute__((sentinel));
+struct test_redis *test_redis_start(const char *argument, ...);
 void test_redis_destroy(
     struct test_redis *redis); /* stops it and removes its directory; NULL is fine */
 
