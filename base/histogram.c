@@ -77,10 +77,12 @@ uint64_t histogram_percentile(const struct histogram *h, double percent)
         double rank = ceil(exact - exact * 1e-12);
         uint64_t seen = 0;
 
-        for (size_t i = 0; i < HISTOGRAM_BUCKETS - 1; i++) {
+        if (rank >= (double)h->total)
+                return h->max; /* the last value is known exactly */
+        for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
                 seen += h->counts[i];
                 if (seen > 0 && (double)seen >= rank)
                         return histogram_upper(i) < h->max ? histogram_upper(i) : h->max;
         }
-        return h->max; /* the last bucket has no upper edge: it holds everything larger, too */
+        return h->max; /* only after the counts were changed from outside */
 }
