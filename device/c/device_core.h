@@ -1,0 +1,157 @@
+/* device/c/device_core.h -- everything a device decides, and nothing that touches a socket: when to
+ * connect, what to believe of the node, what to hand to the app, when to give up. One function
+ * takes an input and the time and fills a list of actions; kickoff_device.c carries them out on
+ * libwebsockets, and a simulation can carry them out on nothing at all. Pure: no I/O, no clock, no
+ * allocation.
+ *
+ *            due            OPENED             hello
+ *   WAITING ─────► CONNECTING ─────► GREETING ───────► LIVE
+ *      ▲                │                │               │      refused for good, 4001, 4009, LEAVE
+ *      └─── backoff ────┴────────────────┴───────────────┘ ───────────────────────────► STOPPED
+ *
+ * The moment the core says CLOSE or CUT it has forgotten that connection: nothing more of it may be
+ * fed in.
+ *
+ * Order: after a recovered hello the only signal accepted is cursor + 1 of the cursor's epoch. A
+ * number seen before is a repeat if its tag is the one remembered, and is swallowed. All else (a
+ * gap, another tag, another epoch, a signal where a reset is due) means that this node and this
+ * device disagree about history: the connection is given up, and the node judges the token anew. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/rng.h"
+#include "device/c/kickoff_device.h"
+#include "proto/close.h"
+#include "proto/message.h"
+
+#define DEVICE_CORE_BACKOFF_MIN_MS  500u
+#define DEVICE_CORE_BACKOFF_MAX_MS  30000u
+#define DEVICE_CORE_CONNECT_WAIT_MS 15000u /* until the upgrade is answered */
+#define DEVICE_CORE_HELLO_WAIT_MS   15000u /* then until hello: a node may hold it back for a while \
+                                            */
+#define DEVICE_CORE_STABLE_MS          10000u /* connected for so long after hello: backoff begins anew */
+#define DEVICE_CORE_RETRY_AFTER_MAX_MS 3600000u
+#define DEVICE_CORE_SILENCE_EXTRA_MS   5000u   /* dead after 2 x ping_s + this without a byte */
+#define DEVICE_CORE_TIME_BURST         3u      /* time requests soon after each hello ... */
+#define DEVICE_CORE_TIME_EVERY_MS      600000u /* ... and then one in this time, +-10 % */
+#define DEVICE_CORE_TIME_WAIT_MS       10000u  /* an answer that took longer says nothing */
+#define DEVICE_CORE_SAMPLES            8u
+#define DEVICE_CORE_TAGS               8u /* of the newest signals, to tell a repeat from a fork */
+#define DEVICE_CORE_NEVER              UINT64_MAX
+
+struct device_now {
+        uint64_t mono_ms; /* for every interval */
+        int64_t wall_ms;  /* for `time` requests and the offset, which are about wall clocks */
+};
+
+enum device_phase {
+        DEVICE_WAITING,
+        DEVICE_CONNECTING,
+        DEVICE_GREETING,
+        DEVICE_LIVE,
+        DEVICE_STOPPED
+};
+
+struct device_sample {    /* one answered `time` request */
+        int64_t ahead_ms; /* node's wall clock minus our monotonic clock, which no one sets */
+        uint32_t rtt_ms;
+        uint64_t taken_ms; /* monotonic */
+};
+
+struct device_core { /* read it freely; only device_core.c writes it */
+        struct rng rng;
+        uint32_t backoff_min_ms, backoff_max_ms;
+        bool no_ack;
+
+        enum device_phase phase;
+        unsigned attempts; /* since the last stable connection: the step of the backoff */
+        uint64_t due_ms;   /* WAITING: attempt; CONNECTING, GREETING: give up; else never */
+
+        struct token token; /* the cursor. Epoch, seq and tag change together or not at all */
+        uint64_t tags[DEVICE_CORE_TAGS]; /* of seq s at s % TAGS, for s in (token.seq - n_tags,
+                                            token.seq] */
+        unsigned n_tags;
+        bool reset_due; /* hello said "not recovered": no signal counts before the reset */
+
+        uint32_t ping_ms, ack_spread_ms; /* from hello */
+        uint64_t heard_ms;               /* last byte of this connection */
+        bool probed;                     /* asked for a sign of life since then */
+        uint64_t stable_ms;              /* LIVE: when the backoff begins anew; never = it has */
+
+        uint64_t ack_ms; /* when the newest seq is acknowledged; never = nothing to acknowledge */
+        bool ack_owed;   /* survives a lost connection */
+
+        uint64_t time_ms; /* when the next `time` request goes out */
+        unsigned time_sent;
+        bool time_open; /* one is on its way: t0 and the monotonic time it left */
+        int64_t time_t0;
+        uint64_t time_left_ms;
+        struct device_sample samples[DEVICE_CORE_SAMPLES];
+        unsigned n_samples, next_sample;
+        bool has_hello_clock; /* a first guess, good until the first sample */
+        int64_t hello_ahead_ms;
+};
+
+enum device_input_kind {
+        DEVICE_IN_TICK,    /* device_core_due() has come, or any other time */
+        DEVICE_IN_OPENED,  /* the WebSocket is up */
+        DEVICE_IN_FAILED,  /* no connection came about; text says why (may be NULL) */
+        DEVICE_IN_REFUSED, /* the upgrade was answered with `status`; retry_after_s or -1 */
+        DEVICE_IN_HEARD,   /* something that is not a message: a ping */
+        DEVICE_IN_MESSAGE, /* decoded; borrowed */
+        DEVICE_IN_GARBAGE, /* `reason` says what is wrong with a frame; text may say more (may be
+                              NULL) */
+        DEVICE_IN_CLOSED,  /* by the node with `code`; 0 = lost without a close frame */
+        DEVICE_IN_CUT,     /* the app wants the connection cut */
+        DEVICE_IN_LEAVE    /* the app is done */
+};
+
+struct device_input {
+        enum device_input_kind kind;
+        unsigned status;
+        int64_t retry_after_s;
+        const struct message *message;
+        enum close_reason reason;
+        uint16_t code;
+        const char *text;
+};
+
+enum device_do {
+        DEVICE_DO_CONNECT, /* with device_core.token as `since`, if it has an epoch */
+        DEVICE_DO_ACK,     /* ack */
+        DEVICE_DO_TIME,    /* time */
+        DEVICE_DO_DELIVER, /* call the app's callback for the input's message */
+        DEVICE_DO_CLOSE,   /* say goodbye with the close code of `reason`, forget the connection */
+        DEVICE_DO_CUT,     /* drop the connection without a word */
+        DEVICE_DO_STATE    /* tell the app: state, and `why` of the list */
+};
+
+struct device_action {
+        enum device_do what;
+        enum close_reason reason;
+        enum kickoff_device_state state;
+        struct ack ack;
+        struct time_sync time;
+};
+
+#define DEVICE_ACTIONS_MAX 4
+struct device_actions { /* to be carried out in this order */
+        unsigned n;
+        struct device_action list[DEVICE_ACTIONS_MAX];
+        char why[200]; /* of the one DEVICE_DO_STATE in the list */
+};
+
+/* `since` may be NULL. The first attempt is due at once. */
+void device_core_init(struct device_core *core, uint32_t backoff_min_ms, uint32_t backoff_max_ms,
+                      bool no_ack, const struct token *since, uint64_t seed);
+void device_core_step(struct device_core *core, const struct device_input *input,
+                      struct device_now now, struct device_actions *ret_actions);
+/* Monotonic time of the next TICK; DEVICE_CORE_NEVER when stopped. */
+uint64_t device_core_due(const struct device_core *core);
+enum kickoff_device_state device_core_state(const struct device_core *core);
+/* Node's wall clock minus ours, now; 0 before the first hello. Right also after our clock was set.
+ */
+int64_t device_core_offset_ms(const struct device_core *core, struct device_now now);
