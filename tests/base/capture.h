@@ -2,6 +2,7 @@
  * and option, which talk to people. */
 #pragma once
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -20,6 +21,8 @@ static inline struct capture capture_begin(int fd)
         fflush(NULL);
         capture.saved = dup(fd);
         capture.to = memfd_create("capture", 0);
+        /* Appending, or two threads' lines could land on the same offset. */
+        check(fcntl(capture.to, F_SETFL, O_APPEND) == 0);
         check(capture.saved >= 0 && capture.to >= 0 && dup2(capture.to, fd) == fd);
         return capture;
 }
