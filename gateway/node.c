@@ -19,6 +19,7 @@
 #include "gateway/worker.h"
 #include "prefetch/loader.h"
 
+#define TICK_MS      100 /* how soon readiness is noticed */
 #define FDS_RESERVED 128 /* descriptors that are not for devices: Redis, admin, files */
 
 enum durable { DURABLE_UNKNOWN, DURABLE_ASKED, DURABLE_YES, DURABLE_NO };
@@ -29,11 +30,11 @@ struct node {
         struct loader *loader;
         struct worker **workers;
         unsigned n_workers;
-        struct event *every_second;
+        struct event *tick;
+        uint64_t next_presence_ms;
         enum durable durable;
         char durable_why[512];
-        node_refused_fn *refused;
-        void *owner;
+        struct node_callbacks callbacks;
         bool was_ready;
 };
 
@@ -53,7 +54,7 @@ static void on_durability(void *owner, enum err err, const char *why)
         if (node->durable == DURABLE_NO) {
                 log_error("DURABILITY-REFUSED", "mode=%s why=%s", durability_name[node->options->durability],
                           log_quote(why));
-                node->refused(node->owner, node->durable_why);
+                node->callbacks.on_refused(node->callbacks.owner, node->durable_why);
         }
 }
 
@@ -112,7 +113,7 @@ static void write_presence(struct node *node)
                 log_debug("PRESENCE-SKIPPED", "why=redis-away");
 }
 
-static void on_second(evutil_socket_t fd, short what, void *arg)
+static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
         struct node *node = arg;
         bool ready = node_is_ready(node);
@@ -121,17 +122,22 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
         (void)what;
         metric_set(&m_ready, ready);
         if (ready != node->was_ready) {
-                if (ready)
+                if (ready) {
+                        node->callbacks.on_ready(node->callbacks.owner);
                         log_info("NODE-READY", "node=%s listen=%s:%u workers=%u", node->options->name,
                                  node->options->listen.host, node_port(node), node->n_workers);
-                else
+                } else {
                         log_warn("NODE-NOT-READY", "node=%s why=%s", node->options->name,
                                  log_quote(node_why_not_ready(node)));
+                }
         }
         node->was_ready = ready;
         if (node->durable == DURABLE_UNKNOWN && redis_is_up(follower_redis(node->follower)))
                 ask_durability(node);
-        write_presence(node);
+        if (clock_mono_ms() >= node->next_presence_ms) {
+                node->next_presence_ms = clock_mono_ms() + PRESENCE_EVERY_MS;
+                write_presence(node);
+        }
 }
 
 static uint64_t device_limit(const struct options *options)
@@ -191,13 +197,13 @@ static enum err start_workers(struct node *node, const char **ret_why)
 }
 
 enum err node_create(struct event_base *base, const struct options *options, const struct redis_address *redis,
-                     node_refused_fn *refused, void *owner, struct node **ret_node, const char **ret_why)
+                     const struct node_callbacks *callbacks, struct node **ret_node, const char **ret_why)
 {
-        const struct timeval second = { .tv_sec = 1 };
+        const struct timeval often = { .tv_usec = TICK_MS * 1000 };
         const char *drop = getenv("KICKOFF_TEST_DROP_MESSAGES");
         struct node *node = calloc(1, sizeof(*node));
         struct follower_options f = { .address = *redis, .ns = options->ns, .keep = RING_CAPACITY_DEFAULT };
-        const struct follower_callbacks callbacks = { .on_install = on_install,
+        const struct follower_callbacks from_log = { .on_install = on_install,
                                                       .on_entries = on_entries,
                                                       .on_confirmed = on_confirmed,
                                                       .on_link = on_link,
@@ -208,14 +214,11 @@ enum err node_create(struct event_base *base, const struct options *options, con
         if (!node)
                 return ERR_NOMEM;
         node->options = options;
-        node->refused = refused;
-        node->owner = owner;
+        node->callbacks = *callbacks;
         metrics_register(metrics, countof(metrics));
-        if (drop) {
+        if (drop)
                 f.drop_every = (unsigned)atoi(drop);
-                log_warn("TEST-DROPS-MESSAGES", "every=%u", f.drop_every);
-        }
-        err = follower_create(base, &f, &callbacks, &node->follower);
+        err = follower_create(base, &f, &from_log, &node->follower);
         if (err != OK)
                 goto fail;
         err = loader_create(base, follower_redis(node->follower), options->ns, &node->loader);
@@ -224,8 +227,8 @@ enum err node_create(struct event_base *base, const struct options *options, con
         err = start_workers(node, ret_why);
         if (err != OK)
                 goto fail;
-        node->every_second = event_new(base, -1, EV_PERSIST, on_second, node);
-        if (!node->every_second || event_add(node->every_second, &second) != 0) {
+        node->tick = event_new(base, -1, EV_PERSIST, on_tick, node);
+        if (!node->tick || event_add(node->tick, &often) != 0) {
                 err = ERR_NOMEM;
                 goto fail;
         }
@@ -241,8 +244,8 @@ void node_destroy(struct node *node)
 {
         if (!node)
                 return;
-        if (node->every_second)
-                event_free(node->every_second);
+        if (node->tick)
+                event_free(node->tick);
         for (unsigned i = 0; i < node->n_workers; i++)
                 worker_destroy(node->workers[i]);
         free(node->workers);

@@ -18,12 +18,20 @@
 struct event_base;
 struct node;
 
-/* Starts the workers. On an error *ret_why is a sentence that says what to do. `options` is borrowed.
- * `refused` is called when the Redis behind us cannot keep the durability asked for: at start the node
- * must not run at all (contract line 1); later, writes are refused until it is mended. */
-typedef void node_refused_fn(void *owner, const char *why);
+struct node_callbacks {
+        /* Ready for devices for the first time. */
+        void (*on_ready)(void *owner);
+        /* The Redis behind us cannot keep the durability asked for; `why` names the line to change. At
+         * start the node must then not run at all (contract line 1); later, changes are refused by
+         * node_why_not_writable until it is mended. May come more than once. */
+        void (*on_refused)(void *owner, const char *why);
+        void *owner;
+};
+
+/* Starts the workers. On an error *ret_why is a sentence that says what to do. `options` is borrowed, the
+ * callbacks are copied, and run from the loop. */
 must_check enum err node_create(struct event_base *base, const struct options *options,
-                                const struct redis_address *redis, node_refused_fn *refused, void *owner,
+                                const struct redis_address *redis, const struct node_callbacks *callbacks,
                                 struct node **ret_node, const char **ret_why);
 void node_destroy(struct node *node); /* NULL is fine */
 

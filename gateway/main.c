@@ -1,0 +1,214 @@
+/* gateway/main.c -- kickoffd: puts the parts together, and takes them apart again in reverse. The only file
+ * that sees both the gateway and what producers use.
+ *
+ *   options -> private redis-server (unless --redis) -> node (follower, workers) -> writer -> admin API -> loop
+ *
+ * SIGINT or SIGTERM: no new devices, `goaway` to those that are here, end when they are gone or after
+ * DRAIN_MS. A second signal ends it at once. Exit status 0 after a signal, 1 if it could not run or go on,
+ * 2 for wrong options. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <event2/event.h>
+#include <event2/thread.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "fanout/fanout_metrics.h"
+#include "fanout/writer.h"
+#include "gateway/embedded_redis.h"
+#include "gateway/gateway_metrics.h"
+#include "gateway/node.h"
+#include "gateway/options.h"
+#include "producer/admin.h"
+
+#define DRAIN_MS 2000 /* devices are told within the first half of it */
+
+struct kickoffd {
+        struct options options;
+        struct event_base *base;
+        struct embedded_redis *redis;
+        struct node *node;
+        struct writer *writer;
+        struct admin *admin;
+        struct event *on_int, *on_term, *drain_tick;
+        uint64_t drain_until_ms; /* 0 = not draining */
+        bool was_ready;          /* once ready, a Redis that cannot keep its promise only stops writes */
+        int exit_status;
+};
+
+static void end(struct kickoffd *k, int status)
+{
+        if (status != 0)
+                k->exit_status = status;
+        event_base_loopbreak(k->base);
+}
+
+static void on_redis_died(void *owner, const char *why)
+{
+        struct kickoffd *k = owner;
+
+        log_error("REDIS-DIED", "why=%s", log_quote(why));
+        end(k, 1);
+}
+
+static void on_durability_refused(void *owner, const char *why)
+{
+        struct kickoffd *k = owner;
+
+        if (k->was_ready)
+                return; /* why_not_writable refuses changes until it is mended */
+        fprintf(stderr, "kickoffd: --durability %s: %s\n", durability_name[k->options.durability], why);
+        end(k, 1);
+}
+
+static const char *why_not_ready(void *owner)
+{
+        const struct kickoffd *k = owner;
+
+        return k->drain_until_ms ? "this node is leaving" : node_why_not_ready(k->node);
+}
+
+static const char *why_not_writable(void *owner)
+{
+        return node_why_not_writable(((const struct kickoffd *)owner)->node);
+}
+
+static void on_ready(void *owner)
+{
+        ((struct kickoffd *)owner)->was_ready = true;
+}
+
+static void on_drain_tick(evutil_socket_t fd, short what, void *arg)
+{
+        struct kickoffd *k = arg;
+
+        (void)fd;
+        (void)what;
+        if (node_is_empty(k->node) || clock_mono_ms() >= k->drain_until_ms)
+                end(k, 0);
+}
+
+static void on_signal(evutil_socket_t sig, short what, void *arg)
+{
+        const struct timeval often = { .tv_usec = 20 * 1000 };
+        struct kickoffd *k = arg;
+
+        (void)what;
+        if (k->drain_until_ms) {
+                log_warn("NODE-ENDS-NOW", "signal=%d devices=%llu", (int)sig,
+                         (unsigned long long)node_devices(k->node));
+                end(k, 0);
+                return;
+        }
+        log_info("NODE-LEAVES", "signal=%d devices=%llu within_ms=%d", (int)sig,
+                 (unsigned long long)node_devices(k->node), DRAIN_MS);
+        k->drain_until_ms = clock_mono_ms() + DRAIN_MS;
+        node_drain(k->node, DRAIN_MS / 2);
+        if (event_add(k->drain_tick, &often) != 0)
+                end(k, 0);
+}
+
+static bool watch_signals(struct kickoffd *k)
+{
+        k->on_int = evsignal_new(k->base, SIGINT, on_signal, k);
+        k->on_term = evsignal_new(k->base, SIGTERM, on_signal, k);
+        k->drain_tick = event_new(k->base, -1, EV_PERSIST, on_drain_tick, k);
+        return k->on_int && k->on_term && k->drain_tick && evsignal_add(k->on_int, NULL) == 0 &&
+               evsignal_add(k->on_term, NULL) == 0;
+}
+
+static enum err start_admin(struct kickoffd *k, const char **ret_why)
+{
+        struct admin_options options = {
+                .host = k->options.admin.host,
+                .port = k->options.admin.port,
+                .token = k->options.admin_token[0] ? k->options.admin_token : NULL,
+                .ns = k->options.ns,
+                .durability = k->options.durability,
+                .redis = follower_redis(node_follower(k->node)),
+                .follower = node_follower(k->node),
+                .why_not_ready = why_not_ready,
+                .why_not_writable = why_not_writable,
+                .owner = k,
+        };
+        enum err err;
+
+        if (!k->options.has_admin)
+                return OK;
+        err = writer_create(k->base, options.redis, k->options.ns, &k->writer);
+        if (err != OK)
+                return err;
+        options.writer = k->writer;
+        err = admin_create(k->base, &options, &k->admin, ret_why);
+        if (err == OK)
+                log_info("ADMIN-LISTENS", "listen=%s:%u token=%s", options.host, admin_port(k->admin),
+                         options.token ? "needed" : "none");
+        return err;
+}
+
+static enum err start(struct kickoffd *k, const char **ret_why)
+{
+        struct redis_address address = k->options.redis;
+        enum err err = OK;
+
+        if (k->options.embedded)
+                err = embedded_redis_start(k->base, k->options.data,
+                                           k->options.durability == DURABILITY_FSYNC, on_redis_died, k,
+                                           &address, &k->redis, ret_why);
+        if (err == OK)
+                err = node_create(k->base, &k->options, &address,
+                                  &(struct node_callbacks){ on_ready, on_durability_refused, k }, &k->node,
+                                  ret_why);
+        if (err == OK)
+                err = start_admin(k, ret_why);
+        return err;
+}
+
+static void stop(struct kickoffd *k)
+{
+        admin_destroy(k->admin);
+        if (k->writer)
+                writer_destroy(k->writer);
+        node_destroy(k->node);
+        embedded_redis_stop(k->redis);
+        if (k->on_int)
+                event_free(k->on_int);
+        if (k->on_term)
+                event_free(k->on_term);
+        if (k->drain_tick)
+                event_free(k->drain_tick);
+        if (k->base)
+                event_base_free(k->base);
+        options_fini(&k->options);
+        libevent_global_shutdown();
+}
+
+int main(int argc, char **argv)
+{
+        struct kickoffd k = { 0 };
+        const char *why = "out of memory";
+
+        switch (options_parse(argc, argv, &k.options)) {
+        case OPTION_RUN:
+                break;
+        case OPTION_DONE:
+                return 0;
+        case OPTION_WRONG:
+                return 2;
+        }
+        signal(SIGPIPE, SIG_IGN);
+        fanout_metrics_register();
+        gateway_metrics_register();
+        if (evthread_use_pthreads() != 0 || (k.base = event_base_new()) == NULL || !watch_signals(&k) ||
+            start(&k, &why) != OK) {
+                fprintf(stderr, "kickoffd: %s\n", why);
+                k.exit_status = 1;
+        } else {
+                event_base_dispatch(k.base);
+        }
+        stop(&k);
+        log_info("NODE-ENDED", "status=%d", k.exit_status);
+        return k.exit_status;
+}
