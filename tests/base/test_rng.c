@@ -7,7 +7,7 @@
 
 Test(rng, is_xoshiro256_starstar)
 {
-        /* From state 1, 2, 3, 4, as the authors' program gives them. */
+        /* From state 1, 2, 3, 4: the vector that other implementations are tested with. */
         static const uint64_t expected[] = { 11520, 0, 1509978240, 1215971899390074240 };
         struct rng rng = { { 1, 2, 3, 4 } };
 
