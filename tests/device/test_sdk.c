@@ -380,6 +380,8 @@ Test(sdk, answers_pings)
         settle(&app, 10);
         fake_node_frame(&app.node, WS_PING, "x", 1);
         until(&app, app.node.pongs == 1);
+        say_signal(&app, 11);
+        until(&app, app.signals == 1);
         end(&app);
 }
 
