@@ -1,6 +1,7 @@
 /* fanout/follower.h -- the Redis shell around follower_core: two links (commands, subscription), the
  * state read, range reads, the head once a second. Owns the control thread's snapshot. Yields entries and
- * snapshots to whoever serves devices; knows nothing of devices. Control thread only. */
+ * snapshots to whoever serves devices; knows nothing of devices. Callbacks run from the loop, never from
+ * inside follower_create() or follower_destroy(), and must not destroy the follower. Control thread only. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,8 +22,9 @@ struct follower_callbacks {
         void (*on_install)(void *owner, struct snapshot *snapshot, struct entry *const *entries, size_t n);
         /* The next entries, in order, without a hole; `snapshot` is the state after the last. Borrowed. */
         void (*on_entries)(void *owner, struct entry *const *entries, size_t n, struct snapshot *snapshot);
-        /* The head this node holds was just confirmed by the log: whoever waits for an entry beyond it
-         * waits in vain. About once a second. May be NULL. */
+        /* The log, asked a moment ago, ended at the head this node holds, or before it. About once a
+         * second. Whoever waits for an entry beyond our head waits in vain if the question was asked
+         * after they came: so from the second call on. May be NULL. */
         void (*on_confirmed)(void *owner);
         /* The command link came up (before anything is read) or went down. May be NULL. */
         void (*on_link)(void *owner, bool up);
@@ -30,7 +32,7 @@ struct follower_callbacks {
 };
 
 struct follower_options {
-        struct redis_address address;
+        struct redis_address address; /* copied */
         const char *ns;          /* namespace; borrowed */
         size_t keep;             /* entries to read back at an install: the ring's capacity */
         /* Test seam for "a lost pub/sub message": drop every n-th published message; 0 = none. Set by the

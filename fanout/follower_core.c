@@ -158,6 +158,8 @@ static void on_answer(struct follower_core *core, const struct follower_input *i
         enum follower_ask asked = core->asking;
 
         stop_asking(core);
+        if (core->trust == FOLLOWER_BROKEN && asked != FOLLOWER_ASK_STATE)
+                return; /* distrusted since: only a state helps */
         switch (input->kind) {
         case FOLLOWER_RANGE:
                 check(asked == FOLLOWER_ASK_RANGE);
@@ -246,6 +248,12 @@ void follower_step(struct follower_core *core, const struct follower_input *inpu
         if (actions.ask == FOLLOWER_ASK_STATE)
                 core->next_state_ms = now_ms + FOLLOWER_STATE_EVERY_MS;
         *ret_actions = actions;
+}
+
+void follower_core_distrust(struct follower_core *core)
+{
+        core->trust = FOLLOWER_BROKEN;
+        core->caught_up = false;
 }
 
 bool follower_is_stale(const struct follower_core *core, uint64_t now_ms)

@@ -85,5 +85,8 @@ struct follower_core {
 void follower_core_init(struct follower_core *core);
 void follower_step(struct follower_core *core, const struct follower_input *input, uint64_t now_ms,
                    struct follower_actions *ret_actions);
+/* The shell could not carry out a delivery or an install (no memory): read the state anew. Nothing is
+ * skipped, since the state's entries hold what was not passed on. */
+void follower_core_distrust(struct follower_core *core);
 /* No confirmed head within FOLLOWER_STALE_MS: say so in readiness and metrics. */
 bool follower_is_stale(const struct follower_core *core, uint64_t now_ms);

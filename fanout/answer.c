@@ -1,0 +1,83 @@
+/* fanout/answer.c -- replies of Redis into our terms; decides nothing. */
+#include "fanout/answer.h"
+
+#include <string.h>
+
+static bool take_seq(const char *text, size_t len, seqno *out)
+{
+        seqno seq = 0;
+
+        if (len == 0 || len > 16 || (len > 1 && text[0] == '0'))
+                return false;
+        for (size_t i = 0; i < len; i++) {
+                if (text[i] < '0' || text[i] > '9')
+                        return false;
+                seq = seq * 10 + (seqno)(text[i] - '0');
+        }
+        *out = seq;
+        return seq <= SEQNO_MAX;
+}
+
+enum err answer_place(const struct redis_reply *reply, struct token *ret_place)
+{
+        struct token place = { 0 };
+        size_t epoch_len, seq_len, tag_len;
+
+        if (redis_count(reply) < ANSWER_PLACE_MEMBERS)
+                return ERR_INVALID;
+
+        const char *epoch = redis_text(redis_at(reply, 0), &epoch_len);
+        const char *seq = redis_text(redis_at(reply, 1), &seq_len);
+        const char *tag = redis_text(redis_at(reply, 2), &tag_len);
+
+        if (epoch_len > 0 && (token_parse_hex(epoch, epoch_len, &place.epoch) != OK ||
+                              token_parse_hex(tag, tag_len, &place.tag) != OK ||
+                              !take_seq(seq, seq_len, &place.seq) || place.epoch == 0))
+                return ERR_INVALID;
+        *ret_place = place;
+        return OK;
+}
+
+enum err answer_entry(const struct redis_reply *reply, uint64_t epoch, struct entry **ret_entry)
+{
+        const struct redis_reply *fields = redis_at(reply, 1);
+        const char *tag = NULL, *prev = NULL, *body = NULL;
+        size_t id_len, body_len = 0;
+        seqno seq;
+
+        if (fields == NULL)
+                return ERR_INVALID;
+
+        const char *id = redis_text(redis_at(reply, 0), &id_len);
+
+        if (id_len < 3 || strcmp(id + id_len - 2, "-0") != 0 || !take_seq(id, id_len - 2, &seq))
+                return ERR_INVALID;
+        for (size_t i = 0; i + 1 < redis_count(fields); i += 2) {
+                const char *name = redis_text(redis_at(fields, i), NULL);
+                size_t len;
+                const char *value = redis_text(redis_at(fields, i + 1), &len);
+
+                if (strcmp(name, "tag") == 0) {
+                        tag = value;
+                } else if (strcmp(name, "prev") == 0) {
+                        prev = value;
+                } else if (strcmp(name, "body") == 0) {
+                        body = value;
+                        body_len = len;
+                }
+        }
+        if (tag == NULL || prev == NULL || body == NULL)
+                return ERR_INVALID;
+        return entry_parse_fields(epoch, seq, tag, prev, body, body_len, ret_entry);
+}
+
+bool answer_is_error(const struct redis_reply *reply)
+{
+        return reply != NULL && redis_type(reply) == REDIS_ERROR;
+}
+
+bool answer_lacks_function(const struct redis_reply *reply)
+{
+        return answer_is_error(reply) &&
+               strstr(redis_text(reply, NULL), "Function not found") != NULL;
+}

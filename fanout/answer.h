@@ -1,0 +1,21 @@
+/* fanout/answer.h -- reading what the functions of kickoff.lua answer: a place in the log, a stream
+ * entry, an error. Checked as strictly as what strangers send. For the files of fanout/ alone. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/redis.h"
+#include "fanout/entry.h"
+
+#define ANSWER_PLACE_MEMBERS 3 /* epoch, seq, tag: every answer about the log begins so */
+
+/* Of an array that begins with epoch, seq and tag. No log yet gives epoch 0. ERR_INVALID. */
+must_check enum err answer_place(const struct redis_reply *reply, struct token *ret_place);
+/* One entry as XRANGE gives it: id and fields. ERR_INVALID, ERR_NOMEM. */
+must_check enum err answer_entry(const struct redis_reply *reply, uint64_t epoch,
+                                 struct entry **ret_entry);
+bool answer_is_error(const struct redis_reply *reply); /* NULL is none */
+/* Somebody did FUNCTION FLUSH, or this Redis began empty: library_load helps. */
+bool answer_lacks_function(const struct redis_reply *reply);

@@ -1,0 +1,124 @@
+/* fanout/durability.c -- asks the server itself, and believes nothing else. With appendfsync
+ * always, Redis writes and syncs the append-only file before it sends any reply of that turn of its
+ * loop, the published copies included: so neither a producer nor a node hears of a signal before
+ * the disk has it. */
+#include "fanout/durability.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/buf.h"
+
+const char *const durability_name[DURABILITIES] = { "memory", "fsync" };
+
+struct setting {
+        const char *name, *wanted;
+};
+
+static const struct setting settings[] = {
+        { "appendonly", "yes" },
+        { "appendfsync", "always" },
+        { "no-appendfsync-on-rewrite", "no" }, /* `yes` stops syncing while the file is rewritten */
+        { "maxmemory-policy", "noeviction" },  /* any other may throw the log away */
+};
+
+struct asking {
+        enum durability wanted;
+        durability_fn *done;
+        void *owner;
+};
+
+enum err durability_parse(const char *text, enum durability *ret, const char **ret_why)
+{
+        for (unsigned i = 0; i < DURABILITIES; i++) {
+                if (strcmp(text, durability_name[i]) == 0) {
+                        *ret = (enum durability)i;
+                        return OK;
+                }
+        }
+        if (strcmp(text, "replicated") == 0 || strncmp(text, "replicated:", 11) == 0) {
+                *ret_why = "replicated is not built yet: use fsync";
+                return ERR_UNSUPPORTED;
+        }
+        *ret_why = "durability is memory or fsync";
+        return ERR_INVALID;
+}
+
+/* CONFIG GET answers name, value, name, value. */
+static const char *value_of(const struct redis_reply *reply, const char *name)
+{
+        for (size_t i = 0; i + 1 < redis_count(reply); i += 2) {
+                if (strcasecmp(redis_text(redis_at(reply, i), NULL), name) == 0)
+                        return redis_text(redis_at(reply, i + 1), NULL);
+        }
+        return NULL;
+}
+
+static enum err judge(const struct redis_reply *reply, struct buf *why)
+{
+        enum err err = OK;
+
+        for (size_t i = 0; i < countof(settings); i++) {
+                const char *value = value_of(reply, settings[i].name);
+
+                if (value != NULL && strcmp(value, settings[i].wanted) == 0)
+                        continue;
+                if (err == OK)
+                        buf_str(why, "this Redis cannot keep what fsync promises; in its "
+                                     "configuration set");
+                buf_printf(why, "%s `%s %s` (now: %s)", err == OK ? "" : " and", settings[i].name,
+                           settings[i].wanted, value != NULL ? value : "unknown to it");
+                err = ERR_CONFLICT;
+        }
+        return err;
+}
+
+static void on_answer(void *owner, const struct redis_reply *reply)
+{
+        struct asking asking = *(struct asking *)owner;
+        struct buf why = BUF_INIT;
+        enum err err = OK;
+
+        free(owner);
+        if (reply == NULL) {
+                err = ERR_TIMEOUT;
+                buf_str(&why, "Redis did not answer when asked for its settings");
+        } else if (asking.wanted == DURABILITY_MEMORY) {
+                err = OK; /* any answer will do: nothing was promised */
+        } else if (redis_type(reply) == REDIS_ERROR) {
+                err = ERR_IO;
+                buf_printf(
+                    &why,
+                    "Redis does not show its settings (%s): allow the user +config|get, or ask "
+                    "for durability memory",
+                    redis_text(reply, NULL));
+        } else {
+                err = judge(reply, &why);
+        }
+        asking.done(asking.owner, err, why.failed || why.data == NULL ? "" : why.data);
+        buf_fini(&why);
+}
+
+enum err durability_check(struct redis *redis, enum durability wanted, durability_fn *done,
+                          void *owner)
+{
+        const char *const ping[] = { "PING" };
+        const char *config[2 + countof(settings)] = { "CONFIG", "GET" };
+        struct asking *asking = malloc(sizeof(*asking));
+        enum err err;
+
+        if (asking == NULL)
+                return ERR_NOMEM;
+        *asking = (struct asking){ wanted, done, owner };
+        for (size_t i = 0; i < countof(settings); i++)
+                config[2 + i] = settings[i].name;
+        if (wanted == DURABILITY_MEMORY)
+                err = redis_command(redis, on_answer, asking, 1, ping, NULL);
+        else
+                err = redis_command(redis, on_answer, asking, countof(config), config, NULL);
+        if (err != OK)
+                free(asking);
+        return err;
+}

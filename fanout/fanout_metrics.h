@@ -1,0 +1,31 @@
+/* fanout/fanout_metrics.h -- what this folder counts. */
+#pragma once
+
+#include "base/metrics.h"
+
+/*   name               type     text */
+#define FANOUT_METRICS(X)                                                                          \
+        X(log_seq,          GAUGE,   "kickoff_log_seq", "Number of the last signal this node holds.") \
+        X(log_caught_up,    GAUGE,   "kickoff_log_caught_up",                                      \
+          "1 while the log's head was confirmed within the last two seconds.")                     \
+        X(redis_up,         GAUGE,   "kickoff_redis_up", "1 while both links to Redis are up.")    \
+        X(log_gaps,         COUNTER, "kickoff_log_gaps_total", "Gaps read back from the log.")     \
+        X(log_repeats,      COUNTER, "kickoff_log_repeats_total", "Messages that came twice.")     \
+        X(log_forks,        COUNTER, "kickoff_log_forks_total",                                    \
+          "Times the log was found to be another one, or trimmed beyond us, and was read anew.")   \
+        X(log_unreadable,   COUNTER, "kickoff_log_unreadable_total",                               \
+          "Messages and log entries that this version cannot read.")                               \
+        X(appends_committed,   COUNTER, "kickoff_appends_total{outcome=\"committed\"}", APPENDS)   \
+        X(appends_replayed,    COUNTER, "kickoff_appends_total{outcome=\"replayed\"}", APPENDS)    \
+        X(appends_refused,     COUNTER, "kickoff_appends_total{outcome=\"refused\"}", APPENDS)     \
+        X(appends_stale,       COUNTER, "kickoff_appends_total{outcome=\"stale\"}", APPENDS)       \
+        X(appends_key_reused,  COUNTER, "kickoff_appends_total{outcome=\"key_reused\"}", APPENDS)  \
+        X(appends_unknown,     COUNTER, "kickoff_appends_total{outcome=\"unknown\"}", APPENDS)     \
+        X(appends_unavailable, COUNTER, "kickoff_appends_total{outcome=\"unavailable\"}", APPENDS) \
+        X(appends_failed,      COUNTER, "kickoff_appends_total{outcome=\"failed\"}", APPENDS)
+
+#define X(name, type, text, help) extern struct metric fanout_metric_##name;
+FANOUT_METRICS(X)
+#undef X
+
+void fanout_metrics_register(void); /* main thread, before the workers start */

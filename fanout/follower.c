@@ -1,0 +1,469 @@
+/* fanout/follower.c -- carries out what the core decides, and tells it what came of that. Decides
+ * nothing about order itself.
+ *
+ * Happy path: both links up -> the library is loaded -> FOLLOWER_LINK_UP -> the core asks for the
+ * state -> state_reader -> on_install -> messages -> on_entries; a tick every TICK_MS lets the core
+ * look at its clocks. Failure: a link breaks -> FOLLOWER_LINK_DOWN, the links mend themselves; a
+ * load that fails (a read-only replica) is logged and no obstacle to reading; the functions are
+ * gone -> loaded again; no memory for entries already taken over by the core -> distrust: the state
+ * is read anew, so nothing is skipped. */
+#include "fanout/follower.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "fanout/answer.h"
+#include "fanout/fanout_metrics.h"
+#include "fanout/follower_core.h"
+#include "fanout/state_reader.h"
+#include "fanout/writer.h"
+#include "proto/keys.h"
+
+#define TICK_MS 100
+
+struct follower {
+        struct follower_options options;
+        struct follower_callbacks callbacks;
+        struct redis *commands, *subscriber;
+        bool commands_up, subscriber_up, destroying;
+        struct event *tick;
+        struct follower_core core;
+        struct snapshot *snapshot; /* at core.head; NULL before the first install */
+        unsigned state_request;
+        unsigned messages;                   /* counted for drop_every */
+        char link_why[160], answer_why[160]; /* the last trouble; empty = none */
+};
+
+struct question { /* one head or range on its way */
+        struct follower *follower;
+        unsigned request;
+        seqno range_from; /* 0: only the head */
+};
+
+static void feed(struct follower *follower, const struct follower_input *input,
+                 struct snapshot *state);
+
+static void feed_kind(struct follower *follower, enum follower_input_kind kind, unsigned request)
+{
+        feed(follower, &(struct follower_input){ .kind = kind, .request = request }, NULL);
+}
+
+static void note_trouble(char why[160], const char *text)
+{
+        snprintf(why, 160, "%s", text);
+}
+
+/* --- the library ---------------------------------------------------------------------------- */
+
+static void on_library(void *owner, enum err err, const char *why)
+{
+        struct follower *follower = owner;
+
+        if (follower->destroying)
+                return;
+        if (err != OK) {
+                log_warn("LIBRARY-NOT-LOADED", "why=%s", log_quote(why));
+                note_trouble(follower->answer_why, why);
+        }
+        if (follower->commands_up && follower->subscriber_up && !follower->core.link_up)
+                feed_kind(follower, FOLLOWER_LINK_UP, 0);
+}
+
+static void load_library(struct follower *follower)
+{
+        enum err err = library_load(follower->commands, on_library, follower);
+
+        if (err != OK) /* the link went down meanwhile: on_commands_state will come again */
+                log_debug("LIBRARY-NOT-LOADED", "err=%s", err_name(err));
+}
+
+/* --- answers -------------------------------------------------------------------------------- */
+
+static void on_failed(struct follower *follower, unsigned request, const struct redis_reply *reply)
+{
+        if (reply != NULL && answer_is_error(reply)) {
+                note_trouble(follower->answer_why, redis_text(reply, NULL));
+                log_warn("LOG-NOT-READ", "why=%s", log_quote(follower->answer_why));
+        }
+        if (answer_lacks_function(reply))
+                load_library(follower);
+        feed_kind(follower, FOLLOWER_FAILED, request);
+}
+
+/* The entries from range_from on, up to the first that is not the next number or cannot be read. */
+static size_t take_range(const struct question *question, const struct redis_reply *list,
+                         uint64_t epoch, struct entry *entries[FOLLOWER_RANGE_COUNT])
+{
+        size_t n = 0;
+
+        while (list != NULL && n < redis_count(list) && n < FOLLOWER_RANGE_COUNT) {
+                enum err err = answer_entry(redis_at(list, n), epoch, &entries[n]);
+
+                if (err == OK) {
+                        n++;
+                        continue;
+                }
+                log_error("ENTRY-UNREADABLE", "seq=%llu err=%s",
+                          (unsigned long long)(question->range_from + n), err_name(err));
+                metric_add(&fanout_metric_log_unreadable, 1);
+                break;
+        }
+        return n;
+}
+
+static void on_answer(void *owner, const struct redis_reply *reply)
+{
+        struct question question = *(struct question *)owner;
+        struct follower *follower = question.follower;
+        struct follower_input input = { .request = question.request };
+
+        free(owner);
+        if (follower->destroying)
+                return;
+        if (reply == NULL || answer_is_error(reply) || answer_place(reply, &input.token) != OK) {
+                on_failed(follower, question.request, reply);
+                return;
+        }
+        follower->answer_why[0] = '\0';
+        if (question.range_from == 0) {
+                input.kind = FOLLOWER_HEAD;
+                feed(follower, &input, NULL);
+                return;
+        }
+
+        struct entry *entries[FOLLOWER_RANGE_COUNT];
+
+        input.kind = FOLLOWER_RANGE;
+        input.entries = entries;
+        input.n = take_range(&question, redis_at(reply, ANSWER_PLACE_MEMBERS), input.token.epoch,
+                             entries);
+        feed(follower, &input, NULL);
+        for (size_t i = 0; i < input.n; i++)
+                entry_unref(entries[i]);
+}
+
+/* --- questions ------------------------------------------------------------------------------ */
+
+static enum err ask_log(struct follower *follower, unsigned request, seqno range_from)
+{
+        char meta[KEY_MAX + 1], log[KEY_MAX + 1], from[24], to[24];
+        const char *const head[] = { "FCALL_RO", "kickoff1_head", "1", meta };
+        const char *const range[] = {
+                "FCALL_RO", "kickoff1_range", "2", meta, log, from, to, "512"
+        };
+        struct question *question = malloc(sizeof(*question));
+        enum err err;
+
+        _Static_assert(FOLLOWER_RANGE_COUNT == 512, "the text above says it again");
+        if (question == NULL)
+                return ERR_NOMEM;
+        *question = (struct question){ follower, request, range_from };
+        key_format(meta, follower->options.ns, KEY_META, NULL);
+        key_format(log, follower->options.ns, KEY_LOG, NULL);
+        snprintf(from, sizeof(from), "%llu", (unsigned long long)range_from);
+        snprintf(to, sizeof(to), "%llu",
+                 (unsigned long long)(range_from + FOLLOWER_RANGE_COUNT - 1));
+        if (range_from == 0)
+                err = redis_command(follower->commands, on_answer, question, countof(head), head,
+                                    NULL);
+        else
+                err = redis_command(follower->commands, on_answer, question, countof(range), range,
+                                    NULL);
+        if (err != OK)
+                free(question);
+        return err;
+}
+
+struct state_question {
+        struct follower *follower;
+        unsigned request;
+};
+
+static void install(struct follower *follower, struct snapshot *snapshot,
+                    struct entry *const *entries, size_t n)
+{
+        const struct token *token = snapshot_token(snapshot);
+
+        snapshot_unref(follower->snapshot);
+        follower->snapshot = snapshot_ref(snapshot);
+        log_info("LOG-INSTALLED", "epoch=%016llx seq=%llu entries=%zu",
+                 (unsigned long long)token->epoch, (unsigned long long)token->seq, n);
+        follower->callbacks.on_install(follower->callbacks.owner, snapshot, entries, n);
+}
+
+static void on_state(void *owner, enum err err, struct snapshot *snapshot,
+                     struct entry *const *entries, size_t n, const char *why)
+{
+        struct state_question question = *(struct state_question *)owner;
+        struct follower *follower = question.follower;
+
+        free(owner);
+        if (follower->destroying)
+                return;
+        if (err != OK) {
+                note_trouble(follower->answer_why, why);
+                log_warn("LOG-NOT-READ", "why=%s", log_quote(why));
+                if (err == ERR_NOT_FOUND)
+                        load_library(follower);
+                feed_kind(follower, FOLLOWER_FAILED, question.request);
+                return;
+        }
+        follower->answer_why[0] = '\0';
+
+        struct follower_input input = { .kind = FOLLOWER_STATE,
+                                        .token = *snapshot_token(snapshot),
+                                        .entries = entries,
+                                        .n = n,
+                                        .request = question.request };
+
+        feed(follower, &input, snapshot);
+}
+
+static enum err ask_state(struct follower *follower, unsigned request)
+{
+        struct state_question *question = malloc(sizeof(*question));
+        enum err err;
+
+        if (question == NULL)
+                return ERR_NOMEM;
+        *question = (struct state_question){ follower, request };
+        err = state_reader_start(follower->commands, follower->options.ns, follower->options.keep,
+                                 on_state, question);
+        if (err != OK)
+                free(question);
+        return err;
+}
+
+/* --- the core ------------------------------------------------------------------------------- */
+
+static void deliver(struct follower *follower, struct entry *const *entries, size_t n)
+{
+        struct snapshot *now = snapshot_ref(follower->snapshot);
+
+        for (size_t i = 0; i < n && now != NULL; i++) {
+                struct snapshot *next = snapshot_after(now, &entries[i]->signal);
+
+                snapshot_unref(now);
+                now = next;
+        }
+        if (now == NULL) {
+                log_error("FOLLOWER-NO-MEMORY", "entries=%zu", n);
+                follower_core_distrust(&follower->core);
+                return;
+        }
+        snapshot_unref(follower->snapshot);
+        follower->snapshot = now;
+        follower->callbacks.on_entries(follower->callbacks.owner, entries, n, now);
+}
+
+static void count(struct follower *follower, const struct follower_core *before)
+{
+        const struct follower_core *now = &follower->core;
+
+        metric_add(&fanout_metric_log_gaps, (int64_t)(now->gaps - before->gaps));
+        metric_add(&fanout_metric_log_repeats, (int64_t)(now->repeats - before->repeats));
+        metric_add(&fanout_metric_log_forks, (int64_t)(now->forks - before->forks));
+        metric_set(&fanout_metric_log_seq, (int64_t)now->head.seq);
+        metric_set(&fanout_metric_log_caught_up, !follower_is_stale(now, clock_mono_ms()));
+        metric_set(&fanout_metric_redis_up, follower->commands_up && follower->subscriber_up);
+        if (now->gaps > before->gaps)
+                log_info("LOG-GAP", "have=%llu heard_of=%llu", (unsigned long long)now->head.seq,
+                         (unsigned long long)now->seen);
+        if (now->trust == FOLLOWER_BROKEN && before->trust != FOLLOWER_BROKEN)
+                log_warn("LOG-BROKE",
+                         "epoch=%016llx seq=%llu: the log is another one, or trimmed "
+                         "beyond us; reading it anew",
+                         (unsigned long long)now->head.epoch, (unsigned long long)now->head.seq);
+}
+
+static enum err ask(struct follower *follower, const struct follower_actions *actions)
+{
+        switch (actions->ask) {
+        case FOLLOWER_ASK_NOTHING:
+                break;
+        case FOLLOWER_ASK_STATE:
+                return ask_state(follower, actions->request);
+        case FOLLOWER_ASK_HEAD:
+                return ask_log(follower, actions->request, 0);
+        case FOLLOWER_ASK_RANGE:
+                return ask_log(follower, actions->request, actions->range_from);
+        }
+        return OK;
+}
+
+/* `state`: what was read, with FOLLOWER_STATE. */
+static void feed(struct follower *follower, const struct follower_input *input,
+                 struct snapshot *state)
+{
+        struct follower_core before = follower->core;
+        struct follower_actions actions;
+
+        follower_step(&follower->core, input, clock_mono_ms(), &actions);
+        count(follower, &before);
+        if (actions.install)
+                install(follower, state, input->entries, input->n);
+        if (actions.deliver_n > 0)
+                deliver(follower, input->entries + actions.deliver_from, actions.deliver_n);
+        if (actions.confirmed && follower->callbacks.on_confirmed != NULL)
+                follower->callbacks.on_confirmed(follower->callbacks.owner);
+        if (ask(follower, &actions) !=
+            OK) /* after a failure the core waits, so this goes no deeper */
+                feed_kind(follower, FOLLOWER_FAILED, actions.request);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+        (void)fd;
+        (void)what;
+        feed_kind(arg, FOLLOWER_TICK, 0);
+}
+
+/* --- links ---------------------------------------------------------------------------------- */
+
+static void on_message(void *owner, const char *bytes, size_t len)
+{
+        struct follower *follower = owner;
+        struct entry *entry = NULL;
+        struct follower_input input = { .kind = FOLLOWER_MESSAGE, .entries = &entry, .n = 1 };
+
+        follower->messages++;
+        if (follower->options.drop_every > 0 &&
+            follower->messages % follower->options.drop_every == 0)
+                return;
+        if (entry_parse_message(bytes, len, &entry) != OK) {
+                log_warn("MESSAGE-UNREADABLE", "message=%s", log_quote(bytes));
+                metric_add(&fanout_metric_log_unreadable, 1);
+                input.n = 0;
+        }
+        feed(follower, &input, NULL);
+        entry_unref(entry);
+}
+
+static void on_links(struct follower *follower, enum redis_state state, const char *why)
+{
+        bool up = follower->commands_up && follower->subscriber_up;
+
+        if (state == REDIS_DOWN)
+                note_trouble(follower->link_why, why);
+        if (up)
+                load_library(follower); /* then FOLLOWER_LINK_UP */
+        else if (follower->core.link_up)
+                feed_kind(follower, FOLLOWER_LINK_DOWN, 0);
+}
+
+static void on_commands_state(void *owner, enum redis_state state, const char *why)
+{
+        struct follower *follower = owner;
+
+        follower->commands_up = state == REDIS_UP;
+        on_links(follower, state, why);
+}
+
+static void on_subscriber_state(void *owner, enum redis_state state, const char *why)
+{
+        struct follower *follower = owner;
+
+        follower->subscriber_up = state == REDIS_UP;
+        on_links(follower, state, why);
+}
+
+/* --- the owner's side ----------------------------------------------------------------------- */
+
+static enum err create_links(struct follower *follower, struct event_base *base)
+{
+        struct redis_options options = { .address = follower->options.address,
+                                         .name = "commands",
+                                         .on_state = on_commands_state,
+                                         .owner = follower };
+        char channel[KEY_MAX + 1];
+        enum err err = redis_create(base, &options, &follower->commands);
+
+        if (err != OK)
+                return err;
+        options.name = "signals";
+        options.on_state = on_subscriber_state;
+        err = redis_create(base, &options, &follower->subscriber);
+        if (err != OK)
+                return err;
+        key_format(channel, follower->options.ns, KEY_CHANNEL, NULL);
+        return redis_subscribe(follower->subscriber, channel, on_message, follower);
+}
+
+enum err follower_create(struct event_base *base, const struct follower_options *options,
+                         const struct follower_callbacks *callbacks, struct follower **ret)
+{
+        struct follower *follower = calloc(1, sizeof(*follower));
+        struct timeval every = { 0, TICK_MS * 1000 };
+        enum err err;
+
+        if (follower == NULL)
+                return ERR_NOMEM;
+        follower->options = *options;
+        follower->callbacks = *callbacks;
+        follower_core_init(&follower->core);
+        if (options->drop_every > 0)
+                log_warn("TEST-DROPS-MESSAGES", "every=%u: for tests only", options->drop_every);
+        err = create_links(follower, base);
+        if (err == OK) {
+                follower->tick = event_new(base, -1, EV_PERSIST, on_tick, follower);
+                err = follower->tick != NULL && event_add(follower->tick, &every) == 0 ? OK
+                                                                                       : ERR_NOMEM;
+        }
+        if (err != OK) {
+                follower_destroy(follower);
+                return err;
+        }
+        *ret = follower;
+        return OK;
+}
+
+void follower_destroy(struct follower *follower)
+{
+        if (follower == NULL)
+                return;
+        follower->destroying = true; /* questions still out are answered with nothing below */
+        redis_destroy(follower->subscriber);
+        redis_destroy(follower->commands);
+        if (follower->tick != NULL)
+                event_free(follower->tick);
+        snapshot_unref(follower->snapshot);
+        free(follower);
+}
+
+const char *follower_why_not_ready(const struct follower *follower)
+{
+        static char why[240]; /* one control thread asks */
+
+        if (!follower->commands_up || !follower->subscriber_up)
+                snprintf(why, sizeof(why), "Redis is not reachable: %s",
+                         follower->link_why[0] != '\0' ? follower->link_why : "connecting");
+        else if (follower->core.head.epoch == 0)
+                snprintf(why, sizeof(why), "the log has not been read yet%s%s",
+                         follower->answer_why[0] != '\0' ? ": " : "", follower->answer_why);
+        else if (follower_is_stale(&follower->core, clock_mono_ms()))
+                snprintf(why, sizeof(why), "the log's head was not confirmed for 2 s%s%s",
+                         follower->answer_why[0] != '\0' ? ": " : "", follower->answer_why);
+        else
+                why[0] = '\0';
+        return why;
+}
+
+bool follower_is_ready(const struct follower *follower)
+{
+        return follower_why_not_ready(follower)[0] == '\0';
+}
+
+struct redis *follower_redis(struct follower *follower)
+{
+        return follower->commands;
+}
+
+struct snapshot *follower_snapshot(struct follower *follower)
+{
+        return follower->snapshot;
+}

@@ -1,0 +1,144 @@
+/* fanout/presence.c -- a hash with one field per node. Nobody is elected and nothing expires by
+ * itself: whoever reads judges by age, and sweeps out what is long gone. */
+#include "fanout/presence.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/log.h"
+#include "proto/keys.h"
+
+struct reading {
+        presence_fn *done;
+        void *owner;
+        struct redis *redis;
+        int64_t now;
+        char key[KEY_MAX + 1];
+};
+
+enum err presence_write(struct redis *redis, const char *ns, const struct presence *mine)
+{
+        char key[KEY_MAX + 1];
+        json_t *record = json_pack("{s:s, s:s, s:I, s:I, s:I}", "listen", mine->listen, "version",
+                                   mine->version, "devices", (json_int_t)mine->devices, "seq",
+                                   (json_int_t)mine->seq, "seen", (json_int_t)mine->seen);
+        char *text = record != NULL ? json_dumps(record, JSON_COMPACT) : NULL;
+        enum err err = ERR_NOMEM;
+
+        key_format(key, ns, KEY_NODES, NULL);
+        if (text != NULL) {
+                const char *const argv[] = { "HSET", key, mine->name, text };
+
+                err = redis_command(redis, NULL, NULL, countof(argv), argv, NULL);
+        }
+        free(text);
+        json_decref(record);
+        return err;
+}
+
+static void take_text(const json_t *record, const char *member, char *out, size_t size)
+{
+        const char *text = json_string_value(json_object_get(record, member));
+
+        if (text != NULL && strlen(text) < size)
+                strcpy(out, text);
+}
+
+static bool parse(const char *name, const char *json, size_t len, struct presence *node)
+{
+        json_t *record = json_loadb(json, len, 0, NULL);
+        json_int_t devices = json_integer_value(json_object_get(record, "devices"));
+        json_int_t seq = json_integer_value(json_object_get(record, "seq"));
+        bool good = json_is_object(record) && name_is_valid(name, strlen(name), NODE_NAME_MAX) &&
+                    devices >= 0 && seq >= 0;
+
+        *node = (struct presence){ 0 };
+        if (good) {
+                strcpy(node->name, name);
+                take_text(record, "listen", node->listen, sizeof(node->listen));
+                take_text(record, "version", node->version, sizeof(node->version));
+                node->devices = (uint64_t)devices;
+                node->seq = (seqno)seq;
+                node->seen = json_integer_value(json_object_get(record, "seen"));
+        }
+        json_decref(record);
+        return good;
+}
+
+static int by_name(const void *a, const void *b)
+{
+        return strcmp(((const struct presence *)a)->name, ((const struct presence *)b)->name);
+}
+
+static void forget(const struct reading *reading, const char *name)
+{
+        const char *const argv[] = { "HDEL", reading->key, name };
+
+        log_info("NODE-FORGOTTEN", "node=%s", log_quote(name));
+        if (redis_command(reading->redis, NULL, NULL, countof(argv), argv, NULL) != OK)
+                log_debug("NODE-FORGOTTEN", "not now: Redis is away"); /* the next reader will */
+}
+
+static void take_nodes(const struct reading *reading, const struct redis_reply *reply)
+{
+        size_t most = redis_count(reply) / 2, n = 0;
+        struct presence *nodes = calloc(most + 1, sizeof(*nodes));
+
+        if (nodes == NULL) {
+                reading->done(reading->owner, ERR_NOMEM, NULL, 0);
+                return;
+        }
+        for (size_t i = 0; i < most; i++) {
+                const char *name = redis_text(redis_at(reply, 2 * i), NULL);
+                size_t len;
+                const char *json = redis_text(redis_at(reply, 2 * i + 1), &len);
+                int64_t age;
+
+                if (!parse(name, json, len, &nodes[n]))
+                        continue; /* of a newer version, or not ours: not a node we know how to show
+                                   */
+                age = reading->now - nodes[n].seen;
+                nodes[n].gone = age > PRESENCE_GONE_MS;
+                if (age > PRESENCE_FORGET_MS)
+                        forget(reading, name);
+                else
+                        n++;
+        }
+        qsort(nodes, n, sizeof(nodes[0]), by_name);
+        reading->done(reading->owner, OK, nodes, n);
+        free(nodes);
+}
+
+static void on_nodes(void *owner, const struct redis_reply *reply)
+{
+        struct reading *reading = owner;
+
+        if (reply == NULL)
+                reading->done(reading->owner, ERR_TIMEOUT, NULL, 0);
+        else if (redis_type(reply) != REDIS_ARRAY)
+                reading->done(reading->owner, ERR_IO, NULL, 0);
+        else
+                take_nodes(reading, reply);
+        free(reading);
+}
+
+enum err presence_read(struct redis *redis, const char *ns, int64_t now, presence_fn *done,
+                       void *owner)
+{
+        struct reading *reading = malloc(sizeof(*reading));
+        enum err err;
+
+        if (reading == NULL)
+                return ERR_NOMEM;
+        *reading = (struct reading){ .done = done, .owner = owner, .redis = redis, .now = now };
+        key_format(reading->key, ns, KEY_NODES, NULL);
+
+        const char *const argv[] = { "HGETALL", reading->key };
+
+        err = redis_command(redis, on_nodes, reading, countof(argv), argv, NULL);
+        if (err != OK)
+                free(reading);
+        return err;
+}

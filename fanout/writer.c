@@ -1,0 +1,477 @@
+/* fanout/writer.c -- one submit from question to outcome.
+ *
+ * Happy path: look_up -> on_lookup -> decide (event rules) -> append -> on_append -> committed.
+ * Faster writer: append says `stale` -> decide again on what is there now, WRITER_TRIES times in
+ * all. Failure: no answer to the look-up, or not even sent -> UNAVAILABLE, for nothing was changed;
+ * no answer to the append -> UNKNOWN; an error -> FAILED, for the function writes nothing once it
+ * has failed; the function is missing -> load the library, then the same step again, once. */
+#include "fanout/writer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include <event2/event.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "fanout/answer.h"
+#include "fanout/entry.h"
+#include "fanout/fanout_metrics.h"
+#include "proto/keys.h"
+
+struct submit {
+        TAILQ_ENTRY(submit) entry;
+        struct writer
+            *writer; /* NULL: the writer is gone and the owner knows; only an answer is due */
+        struct change change;
+        struct event create; /* what change.command.create points to */
+        int64_t now;
+        writer_done_fn *done;
+        void *owner;
+        unsigned tries;
+        bool in_flight, loaded;
+        void (*step)(struct submit *submit); /* what to send again once the library is there */
+        bool has_before;
+        struct event before, after;
+        struct signal signal;
+        struct outcome outcome; /* once decided without an answer: told from the loop */
+        char why[256];
+};
+TAILQ_HEAD(submit_list, submit);
+
+struct writer {
+        struct redis *redis;
+        char ns[NAMESPACE_MAX + 1];
+        struct event *later; /* tells the owners of `decided` */
+        struct submit_list pending, decided;
+};
+
+static const struct metric *const metric_for[] = {
+        [OUTCOME_COMMITTED] = &fanout_metric_appends_committed,
+        [OUTCOME_REPLAYED] = &fanout_metric_appends_replayed,
+        [OUTCOME_REFUSED] = &fanout_metric_appends_refused,
+        [OUTCOME_STALE] = &fanout_metric_appends_stale,
+        [OUTCOME_KEY_REUSED] = &fanout_metric_appends_key_reused,
+        [OUTCOME_UNKNOWN] = &fanout_metric_appends_unknown,
+        [OUTCOME_UNAVAILABLE] = &fanout_metric_appends_unavailable,
+        [OUTCOME_FAILED] = &fanout_metric_appends_failed,
+};
+
+/* --- outcomes ------------------------------------------------------------------------------- */
+
+static void tell(struct submit *submit, struct submit_list *list)
+{
+        TAILQ_REMOVE(list, submit, entry);
+        metric_add(metric_for[submit->outcome.kind], 1);
+        submit->outcome.why = submit->why;
+        submit->done(submit->owner, &submit->outcome); /* may destroy the writer */
+}
+
+static void finish(struct submit *submit, enum outcome_kind kind)
+{
+        submit->outcome.kind = kind;
+        tell(submit, &submit->writer->pending);
+        free(submit);
+}
+
+static void finish_why(struct submit *submit, enum outcome_kind kind, const char *why,
+                       const char *detail)
+{
+        snprintf(submit->why, sizeof(submit->why), "%s%s", why, detail);
+        finish(submit, kind);
+}
+
+static void finish_with_event(struct submit *submit, enum outcome_kind kind,
+                              const struct event *event)
+{
+        submit->outcome.has_event = event != NULL;
+        if (event != NULL)
+                submit->outcome.event = *event;
+        finish(submit, kind);
+}
+
+static void finish_refused(struct submit *submit, enum err err, const char *why)
+{
+        submit->outcome.refusal = (struct refusal){ .err = err };
+        snprintf(submit->outcome.refusal.why, sizeof(submit->outcome.refusal.why), "%s", why);
+        finish_with_event(submit, OUTCOME_REFUSED, submit->has_before ? &submit->before : NULL);
+}
+
+/* Nothing could be sent. The owner may still be inside writer_submit(), so it hears from the loop.
+ */
+static void finish_unsent(struct submit *submit, enum err err)
+{
+        struct writer *writer = submit->writer;
+
+        snprintf(submit->why, sizeof(submit->why), "%s",
+                 err == ERR_NOMEM ? "the node is out of memory; nothing was changed"
+                                  : "Redis is not reachable; nothing was changed");
+        submit->outcome.kind = OUTCOME_UNAVAILABLE;
+        TAILQ_REMOVE(&writer->pending, submit, entry);
+        TAILQ_INSERT_TAIL(&writer->decided, submit, entry);
+        event_active(writer->later, EV_TIMEOUT, 1);
+}
+
+static void on_later(evutil_socket_t fd, short what, void *arg)
+{
+        struct writer *writer = arg;
+        struct submit *submit = TAILQ_FIRST(&writer->decided);
+
+        (void)fd;
+        (void)what;
+        if (submit == NULL)
+                return;
+        event_active(writer->later, EV_TIMEOUT, 1); /* for the next one, if this destroys nothing */
+        tell(submit, &writer->decided);
+        free(submit);
+}
+
+/* --- talking to Redis ----------------------------------------------------------------------- */
+
+static void send_call(struct submit *submit, redis_reply_fn *on_reply,
+                      void (*step)(struct submit *), int argc, const char *const *argv)
+{
+        enum err err = redis_command(submit->writer->redis, on_reply, submit, argc, argv, NULL);
+
+        submit->step = step;
+        submit->in_flight = err == OK;
+        if (err != OK)
+                finish_unsent(submit, err);
+}
+
+/* Every answer comes through here. False: nobody is there to hear it. */
+static bool landed(struct submit *submit)
+{
+        submit->in_flight = false;
+        if (submit->writer != NULL)
+                return true;
+        free(submit);
+        return false;
+}
+
+static void on_library(void *owner, enum err err, const char *why)
+{
+        struct submit *submit = owner;
+
+        if (!landed(submit))
+                return;
+        if (err != OK)
+                finish_why(submit, OUTCOME_FAILED,
+                           "Redis lacks our functions, and did not take them: ", why);
+        else
+                submit->step(submit);
+}
+
+/* Errors of either call. The function checks before it writes, so an error means nothing was
+ * written. */
+static void take_error(struct submit *submit, const struct redis_reply *reply)
+{
+        if (!answer_lacks_function(reply) || submit->loaded) {
+                finish_why(submit, OUTCOME_FAILED, "Redis refused: ", redis_text(reply, NULL));
+                return;
+        }
+        log_warn("LIBRARY-MISSING", "the functions are gone from Redis: loading them again");
+        submit->loaded = true;
+
+        enum err err = library_load(submit->writer->redis, on_library, submit);
+
+        submit->in_flight = err == OK;
+        if (err != OK)
+                finish_unsent(submit, err);
+}
+
+/* --- append --------------------------------------------------------------------------------- */
+
+static void decide(struct submit *submit);
+static bool take_before(struct submit *submit, const struct redis_reply *record);
+
+static bool answer_says(const struct redis_reply *reply, const char *word)
+{
+        const struct redis_reply *first = redis_at(reply, 0);
+
+        return first != NULL && strcmp(redis_text(first, NULL), word) == 0;
+}
+
+/* Token and record stand at `i` and `i` + 1 of committed, replayed, and the request of a look-up.
+ */
+static void finish_with_result(struct submit *submit, enum outcome_kind kind,
+                               const struct redis_reply *reply, size_t i)
+{
+        const struct redis_reply *token = redis_at(reply, i), *record = redis_at(reply, i + 1);
+        size_t token_len = 0, record_len = 0;
+        const char *token_text = token != NULL ? redis_text(token, &token_len) : "";
+        const char *record_text = record != NULL ? redis_text(record, &record_len) : "";
+        struct event event;
+
+        if (token_parse(token_text, token_len, &submit->outcome.token) != OK ||
+            event_parse(record_text, record_len, &event) != OK)
+                finish_why(submit, OUTCOME_UNKNOWN,
+                           "the result in Redis cannot be read: ", token_text);
+        else
+                finish_with_event(submit, kind, &event);
+}
+
+static void on_stale(struct submit *submit, const struct redis_reply *reply)
+{
+        if (!take_before(submit, redis_at(reply, 1)))
+                return;
+        if (submit->change.has_if_version || submit->tries >= WRITER_TRIES)
+                finish_with_event(submit, OUTCOME_STALE,
+                                  submit->has_before ? &submit->before : NULL);
+        else
+                decide(submit);
+}
+
+static void on_append(void *owner, const struct redis_reply *reply)
+{
+        struct submit *submit = owner;
+
+        if (!landed(submit))
+                return;
+        if (reply == NULL)
+                finish_why(
+                    submit, OUTCOME_UNKNOWN,
+                    "Redis did not answer in time: this may or may not have happened; ask again "
+                    "with the same key",
+                    "");
+        else if (answer_is_error(reply))
+                take_error(submit, reply);
+        else if (answer_says(reply, "committed"))
+                finish_with_result(submit, OUTCOME_COMMITTED, reply, 1);
+        else if (answer_says(reply, "replayed"))
+                finish_with_result(submit, OUTCOME_REPLAYED, reply, 1);
+        else if (answer_says(reply, "stale"))
+                on_stale(submit, reply);
+        else if (answer_says(reply, "mismatch"))
+                finish(submit, OUTCOME_KEY_REUSED);
+        else if (answer_says(reply, "full"))
+                finish_refused(submit, ERR_TOO_LARGE,
+                               "there are as many events as fit: no more can be created");
+        else if (answer_says(reply, "nodrafts"))
+                finish_refused(submit, ERR_INVALID,
+                               "no drafts: put a bundle for at least one cohort first");
+        else
+                finish_why(submit, OUTCOME_UNKNOWN, "Redis gave an answer that is none of ours",
+                           "");
+}
+
+static void append(struct submit *submit)
+{
+        const char *ns = submit->writer->ns;
+        const struct change *change = &submit->change;
+        const char *request = change->request_key[0] != '\0' ? change->request_key : NULL;
+        char keys[6][KEY_MAX + 1], channel[KEY_MAX + 1];
+        char expected[24], now[24], tag[17], fresh_epoch[17], fresh_tag[17];
+        char *record = event_format(&submit->after), *body = entry_format_body(&submit->signal);
+
+        key_format(keys[0], ns, KEY_LOG, NULL);
+        key_format(keys[1], ns, KEY_META, NULL);
+        key_format(keys[2], ns, KEY_EVENTS, NULL);
+        key_format(keys[3], ns, KEY_REQUEST, request);
+        key_format(keys[4], ns, KEY_BUNDLES, change->event);
+        key_format(keys[5], ns, KEY_DRAFTS, change->event);
+        key_format(channel, ns, KEY_CHANNEL, NULL);
+        snprintf(expected, sizeof(expected), "%llu",
+                 submit->has_before ? (unsigned long long)submit->before.state.version : 0);
+        snprintf(now, sizeof(now), "%lld", (long long)submit->now);
+        token_hex(rng_secure_u64(), tag);
+        token_hex(rng_secure_u64(), fresh_epoch);
+        token_hex(rng_secure_u64(), fresh_tag);
+
+#define TEXT_OF(number) #number
+#define TEXT(number)    TEXT_OF(number)
+        char ttl[24], keep_ms[24];
+
+        snprintf(ttl, sizeof(ttl), "%d", WRITER_REQUEST_TTL_S);
+        snprintf(keep_ms, sizeof(keep_ms), "%lld", WRITER_KEEP_MS);
+
+        const char *const argv[] = {
+                "FCALL",
+                "kickoff1_append",
+                "6",
+                keys[0],
+                keys[1],
+                keys[2],
+                keys[3],
+                keys[4],
+                keys[5],
+                change->event,
+                expected,
+                record,
+                body,
+                tag,
+                channel,
+                change->command.kind == COMMAND_PUBLISH ? "1" : "0",
+                request != NULL ? change->fingerprint : "",
+                ttl,
+                TEXT(EVENTS_MAX),
+                TEXT(WRITER_KEEP_ENTRIES),
+                keep_ms,
+                now,
+                fresh_epoch,
+                fresh_tag,
+        };
+
+        if (record != NULL && body != NULL)
+                send_call(submit, on_append, append, countof(argv), argv);
+        else
+                finish_unsent(submit, ERR_NOMEM);
+        free(record);
+        free(body);
+}
+
+/* --- look up and decide --------------------------------------------------------------------- */
+
+/* False: finished, for nobody can decide on what cannot be read. */
+static bool take_before(struct submit *submit, const struct redis_reply *record)
+{
+        size_t len = 0;
+        const char *text = record != NULL ? redis_text(record, &len) : "";
+
+        submit->has_before = record != NULL && redis_type(record) == REDIS_STRING;
+        if (!submit->has_before || event_parse(text, len, &submit->before) == OK)
+                return true;
+        submit->has_before = false;
+        log_error("EVENT-UNREADABLE", "event=%s record=%s", log_quote(submit->change.event),
+                  log_quote(text));
+        finish_why(submit, OUTCOME_FAILED, "the event's record in Redis cannot be read", "");
+        return false;
+}
+
+static void decide(struct submit *submit)
+{
+        const struct change *change = &submit->change;
+        const struct event *before = submit->has_before ? &submit->before : NULL;
+        uint64_t version = before != NULL ? before->state.version : 0;
+
+        /* An event that is not there is told as such: its version is beside the point. */
+        if (change->has_if_version && change->if_version != version &&
+            (before != NULL || change->command.kind == COMMAND_CREATE)) {
+                finish_with_event(submit, OUTCOME_STALE, before);
+                return;
+        }
+        if (event_apply(before, &change->command, submit->now, &submit->after, &submit->signal,
+                        &submit->outcome.refusal) != OK) {
+                finish_with_event(submit, OUTCOME_REFUSED, before);
+                return;
+        }
+        submit->tries++;
+        append(submit);
+}
+
+static void on_lookup(void *owner, const struct redis_reply *reply)
+{
+        struct submit *submit = owner;
+
+        if (!landed(submit))
+                return;
+        if (reply == NULL) {
+                finish_why(submit, OUTCOME_UNAVAILABLE,
+                           "Redis did not answer in time; nothing was changed", "");
+                return;
+        }
+        if (answer_is_error(reply)) {
+                take_error(submit, reply);
+                return;
+        }
+
+        const struct redis_reply *request = redis_at(reply, 1);
+
+        if (request != NULL && redis_count(request) == 3) {
+                if (strcmp(redis_text(redis_at(request, 0), NULL), submit->change.fingerprint) == 0)
+                        finish_with_result(submit, OUTCOME_REPLAYED, request, 1);
+                else
+                        finish(submit, OUTCOME_KEY_REUSED);
+                return;
+        }
+        if (take_before(submit, redis_at(reply, 0)))
+                decide(submit);
+}
+
+static void look_up(struct submit *submit)
+{
+        const char *request = submit->change.request_key;
+        char events[KEY_MAX + 1], req[KEY_MAX + 1];
+        const char *const argv[] = { "FCALL_RO",
+                                     "kickoff1_lookup",
+                                     "2",
+                                     events,
+                                     req,
+                                     submit->change.event,
+                                     request[0] != '\0' ? "1" : "0" };
+
+        key_format(events, submit->writer->ns, KEY_EVENTS, NULL);
+        key_format(req, submit->writer->ns, KEY_REQUEST, request[0] != '\0' ? request : NULL);
+        send_call(submit, on_lookup, look_up, countof(argv), argv);
+}
+
+/* --- the owner's side ----------------------------------------------------------------------- */
+
+enum err writer_create(struct event_base *base, struct redis *redis, const char *ns,
+                       struct writer **ret_writer)
+{
+        struct writer *writer = calloc(1, sizeof(*writer));
+
+        if (writer == NULL)
+                return ERR_NOMEM;
+        check(strlen(ns) <= NAMESPACE_MAX);
+        strcpy(writer->ns, ns);
+        writer->redis = redis;
+        TAILQ_INIT(&writer->pending);
+        TAILQ_INIT(&writer->decided);
+        writer->later = event_new(base, -1, 0, on_later, writer);
+        if (writer->later == NULL) {
+                free(writer);
+                return ERR_NOMEM;
+        }
+        *ret_writer = writer;
+        return OK;
+}
+
+void writer_destroy(struct writer *writer)
+{
+        struct submit *submit;
+
+        if (writer == NULL)
+                return;
+        while ((submit = TAILQ_FIRST(&writer->decided)) != NULL) {
+                tell(submit, &writer->decided);
+                free(submit);
+        }
+        while ((submit = TAILQ_FIRST(&writer->pending)) != NULL) {
+                check(submit->in_flight); /* its answer frees it */
+                submit->outcome.kind = OUTCOME_UNKNOWN;
+                snprintf(submit->why, sizeof(submit->why),
+                         "the node is stopping: this may or may not have happened");
+                tell(submit, &writer->pending);
+                submit->writer = NULL;
+        }
+        event_free(writer->later);
+        free(writer);
+}
+
+enum err writer_submit(struct writer *writer, const struct change *change, int64_t now,
+                       writer_done_fn *done, void *owner)
+{
+        struct submit *submit = calloc(1, sizeof(*submit));
+
+        if (submit == NULL)
+                return ERR_NOMEM;
+        check(change->request_key[0] == '\0' || change->fingerprint[0] != '\0');
+        submit->writer = writer;
+        submit->change = *change;
+        if (change->command.kind == COMMAND_CREATE) {
+                check(strcmp(change->event, change->command.create->state.event) == 0);
+                submit->create = *change->command.create;
+                submit->change.command.create = &submit->create;
+        }
+        submit->now = now;
+        submit->done = done;
+        submit->owner = owner;
+        TAILQ_INSERT_TAIL(&writer->pending, submit, entry);
+        look_up(submit);
+        return OK;
+}
