@@ -1,0 +1,94 @@
+/* loadtest/swarm.h -- thousands of simulated devices in one process: connects them at a rate,
+ * prefetches, follows the log, acknowledges, comes back with full jitter when a connection is lost,
+ * as a device would. Whether what it is sent is right is simdevice.h's judgement. One epoll loop;
+ * nobody else in the process.
+ *
+ * A device that has been refused for good (400, 401, 403, 404, 405, 426) gives up; any other keeps
+ * trying. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/histogram.h"
+#include "loadtest/net.h"
+#include "loadtest/simdevice.h"
+#include "loadtest/witness.h"
+
+#define SWARM_CHANGES_MAX 1024 /* changes of the event that can be timed in one run */
+
+enum swarm_phase { SWARM_RUN, SWARM_FINISH };
+
+/* Shared by all processes of a run: written by the parent, read by the swarms. */
+struct swarm_board {
+        _Atomic int phase; /* enum swarm_phase */
+        _Atomic uint64_t head_epoch,
+            head_seq; /* where every device should be; seq is written last */
+        /* The event's version before the run's first change, and when each change was asked for:
+         * Unix us, 0 = not yet. Change i makes version base_version + 1 + i; change 0 is the start.
+         */
+        _Atomic uint64_t base_version;
+        _Atomic int64_t asked_us[SWARM_CHANGES_MAX];
+};
+
+enum swarm_encodings { SWARM_JSON, SWARM_MSGPACK, SWARM_BOTH };
+
+struct swarm_options {
+        uint32_t first, n; /* numbers of its devices */
+        uint32_t run;      /* random: makes device ids of two runs different */
+        const struct net_target *targets;
+        unsigned n_targets;
+        const char *event;
+        enum swarm_encodings encodings;
+        unsigned cohorts; /* 0 = all in `default`; else c0, c1, ... */
+        bool no_ack, no_prefetch;
+        uint64_t connects_per_s; /* 0 = all at once */
+        uint64_t seed;
+        struct swarm_board *board;
+        uint64_t report_every_ms;
+};
+
+struct swarm_counts { /* sums; plain data, goes over a pipe */
+        uint64_t devices, started;
+        uint64_t connected_once;                /* devices that got hello at least once */
+        uint64_t open;                          /* now */
+        uint64_t at_head;                       /* now, of all devices */
+        uint64_t gave_up;                       /* refused for good */
+        uint64_t prefetched, prefetch_failed;   /* devices; failed: nothing more will be tried */
+        uint64_t prefetch_shed, prefetch_again; /* tries: 503 or 429; lost connections */
+        uint64_t connects, reconnects, refused, connect_errors, lost_connections, broken;
+        uint64_t goaways, closed_by_node, acks, pings;
+        uint64_t flawed;       /* devices */
+        uint64_t behind;       /* signals not there at the end, of all devices */
+        uint64_t proof_failed; /* processes that ran out of memory for their proof */
+        uint64_t last_refusal; /* status of the last refused handshake */
+        struct simtally tally;
+};
+
+enum swarm_timing {
+        TIMING_CONNECT, /* from connect() to hello */
+        TIMING_PREFETCH,
+        TIMING_START, /* from the producer's request to the device */
+        TIMING_STAGE,
+        TIMINGS
+};
+
+struct swarm_result {
+        struct swarm_counts counts;
+        struct histogram timings[TIMINGS]; /* us */
+};
+
+struct swarm;
+typedef void swarm_report_fn(void *owner, const struct swarm_counts *counts);
+
+must_check enum err swarm_create(const struct swarm_options *options, swarm_report_fn *report,
+                                 void *owner, struct swarm **ret_swarm);
+void swarm_destroy(struct swarm *swarm);
+/* Until the board says SWARM_FINISH. *ret_result and swarm_seen() are complete then; sockets stay
+ * open. */
+void swarm_run(struct swarm *swarm, struct swarm_result *ret_result);
+const struct witness *swarm_seen(const struct swarm *swarm);
+/* Close frames to all, and a few seconds' patience for the answers. */
+void swarm_say_goodbye(struct swarm *swarm);

@@ -1,0 +1,451 @@
+/* loadtest/swarm_device.c -- see swarm_device.h. Acts on what comes: upgrade, messages, close. A
+ * lost connection is no failure: the device comes back with its token, and simdevice tells whether
+ * the gap was filled. */
+#include "loadtest/swarm_device.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "loadtest/reply.h"
+
+#define PATIENCE_MS    20000 /* for connecting and upgrading together */
+#define BACKOFF_MIN_MS 500
+#define BACKOFF_MAX_MS 30000
+#define ACK_SPREAD_MAX 600000 /* ms: a node that says more is not believed */
+
+static uint32_t number_of(const struct swarm *swarm, const struct device *device)
+{
+        return swarm->options.first + (uint32_t)(device - swarm->devices);
+}
+
+static struct swarm_counts *counts(struct swarm *swarm)
+{
+        return &swarm->result.counts;
+}
+
+static void watch(struct swarm *swarm, const struct device *device, int operation, uint32_t events)
+{
+        struct epoll_event event = { .events = events,
+                                     .data.u64 = (uint64_t)(device - swarm->devices) };
+
+        if (epoll_ctl(swarm->set, operation, device->fd, &event) != 0)
+                counts(swarm)->connect_errors++; /* the deadline will find it */
+}
+
+static void release_socket(struct swarm *swarm, struct device *device)
+{
+        if (device->state == DEVICE_CONNECTING || device->state == DEVICE_UPGRADING)
+                swarm->under_way--;
+        if (device->state == DEVICE_OPEN)
+                counts(swarm)->open--;
+        close(device->fd);
+        device->fd = -1;
+        inbox_drop(swarm->inbox, device->partial);
+        device->partial = NULL;
+        device->owes_ack = device->is_leaving = false;
+        wheel_stop(&swarm->links, &device->link_timer);
+}
+
+/* Full jitter (Brooker, "Exponential Backoff And Jitter"): anywhere from 0 to the step. */
+static void come_back(struct swarm *swarm, struct device *device, uint32_t not_before_ms)
+{
+        uint64_t step = (uint64_t)BACKOFF_MIN_MS << (device->tries < 7 ? device->tries : 6);
+
+        if (step > BACKOFF_MAX_MS)
+                step = BACKOFF_MAX_MS;
+        release_socket(swarm, device);
+        device->state = DEVICE_WAITING;
+        wheel_start(&swarm->links, &device->link_timer,
+                    swarm->now_ms + not_before_ms + rng_below(&swarm->rng, step + 1));
+}
+
+static void lose(struct swarm *swarm, struct device *device)
+{
+        if (device->state == DEVICE_CLOSING) {
+                release_socket(swarm, device);
+                device->state = DEVICE_CLOSED;
+                return;
+        }
+        if (device->state == DEVICE_OPEN)
+                counts(swarm)->lost_connections++;
+        else
+                counts(swarm)->connect_errors++;
+        come_back(swarm, device, 0);
+}
+
+static void break_off(struct swarm *swarm, struct device *device)
+{
+        counts(swarm)->broken++;
+        device->sim.flawed = true;
+        come_back(swarm, device, 0);
+}
+
+/* A device's frames are far smaller than its socket's buffer: one that does not fit whole means the
+ * connection is stuck. */
+static bool send_frame(struct swarm *swarm, struct device *device, enum ws_opcode opcode,
+                       const void *payload, size_t len)
+{
+        uint8_t frame[WS_HEADER_MAX + 512], mask[4];
+        uint64_t random = rng_u64(&swarm->rng);
+        size_t n;
+
+        check(len <= 512);
+        memcpy(mask, &random, sizeof(mask));
+        n = ws_client_frame(frame, opcode, payload, len, mask);
+        if (send(device->fd, frame, n, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)n)
+                return true;
+        lose(swarm, device);
+        return false;
+}
+
+static void count_try(struct device *device)
+{
+        if (device->tries < UINT8_MAX)
+                device->tries++;
+}
+
+void swarm_device_connect(struct swarm *swarm, struct device *device)
+{
+        uint32_t number = number_of(swarm, device);
+        const struct swarm_options *options = &swarm->options;
+        const struct net_target *target =
+            &options->targets[(number + device->tries) % options->n_targets];
+
+        device->encoding = options->encodings == SWARM_JSON      ? ENCODING_JSON
+                           : options->encodings == SWARM_MSGPACK ? ENCODING_MSGPACK
+                           : number % 2 == 0                     ? ENCODING_JSON
+                                                                 : ENCODING_MSGPACK;
+        counts(swarm)->connects++;
+        counts(swarm)->reconnects += device->welcomed;
+        device->began_us = (uint32_t)clock_mono_us();
+        device->fd = net_connect(target, target->is_loopback4 ? net_source(number) : 0);
+        device->state = DEVICE_CONNECTING;
+        swarm->under_way++;
+        if (device->fd < 0) {
+                counts(swarm)->connect_errors++;
+                count_try(device);
+                come_back(swarm, device, 0);
+                return;
+        }
+        watch(swarm, device, EPOLL_CTL_ADD, EPOLLOUT);
+        wheel_start(&swarm->links, &device->link_timer, swarm->now_ms + PATIENCE_MS);
+}
+
+static void ask_upgrade(struct swarm *swarm, struct device *device)
+{
+        const struct swarm_options *options = &swarm->options;
+        uint32_t number = number_of(swarm, device);
+        const struct net_target *target =
+            &options->targets[(number + device->tries) % options->n_targets];
+        char request[1024], token[TOKEN_TEXT_MAX + 1] = "", cohort[32] = "";
+        int n;
+
+        if (device->sim.place.epoch != 0)
+                token_format(&device->sim.place, token);
+        if (options->cohorts > 0)
+                snprintf(cohort, sizeof(cohort), "&cohort=c%u", number % options->cohorts);
+        n = snprintf(request, sizeof(request),
+                     "GET /v1/connect?device=herd-%08x-%09u%s%s%s%s HTTP/1.1\r\n"
+                     "Host: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n"
+                     "Sec-WebSocket-Protocol: %s\r\n\r\n",
+                     options->run, number, cohort, token[0] != '\0' ? "&since=" : "", token,
+                     options->no_ack ? "&ack=0" : "", target->host, swarm->key,
+                     encoding_subprotocol[device->encoding]);
+        simdevice_open(&device->sim);
+        device->state = DEVICE_UPGRADING;
+        count_try(device);
+        if (send(device->fd, request, (size_t)n, MSG_NOSIGNAL) != n)
+                lose(swarm, device);
+        else
+                watch(swarm, device, EPOLL_CTL_MOD, EPOLLIN);
+}
+
+static void on_refused(struct swarm *swarm, struct device *device, const struct reply *reply)
+{
+        counts(swarm)->refused++;
+        counts(swarm)->last_refusal = reply->status;
+        if (reply->status >= 500 || reply->status == 429) {
+                come_back(swarm, device, reply->retry_after * 1000);
+                return;
+        }
+        release_socket(swarm, device);
+        device->state = DEVICE_GAVE_UP;
+        counts(swarm)->gave_up++;
+}
+
+/* Looks before it takes, so that a head in pieces needs no memory. */
+static bool on_upgrade(struct swarm *swarm, struct device *device)
+{
+        ssize_t n = recv(device->fd, swarm->bytes, REPLY_HEAD_MAX, MSG_PEEK);
+        struct reply reply;
+        size_t used;
+
+        if (n <= 0) {
+                lose(swarm, device);
+                return false;
+        }
+        switch (reply_parse((const char *)swarm->bytes, (size_t)n, &reply, &used)) {
+        case REPLY_MORE:
+                return false;
+        case REPLY_BROKEN:
+                break_off(swarm, device);
+                return false;
+        case REPLY_DONE:
+                break;
+        }
+        if (reply.status != 101) {
+                on_refused(swarm, device, &reply);
+                return false;
+        }
+        if (strcmp(reply.accept, swarm->accept) != 0 ||
+            strcmp(reply.protocol, encoding_subprotocol[device->encoding]) != 0 ||
+            recv(device->fd, swarm->bytes, used, 0) != (ssize_t)used) {
+                break_off(swarm, device);
+                return false;
+        }
+        swarm->under_way--;
+        device->state = DEVICE_OPEN;
+        counts(swarm)->open++;
+        wheel_stop(&swarm->links, &device->link_timer);
+        return true;
+}
+
+static void send_ack(struct swarm *swarm, struct device *device)
+{
+        struct message message = { .type = MESSAGE_ACK, .ack = { .seq = device->sim.place.seq } };
+        char bytes[256];
+        struct buf out;
+
+        device->owes_ack = false;
+        buf_init_fixed(&out, bytes, sizeof(bytes));
+        message_encode(&message, (enum encoding)device->encoding, &out);
+        check(!out.failed);
+        if (send_frame(swarm, device, device->encoding == ENCODING_JSON ? WS_TEXT : WS_BINARY,
+                       out.data, out.len))
+                counts(swarm)->acks++;
+}
+
+static void owe_ack(struct swarm *swarm, struct device *device)
+{
+        if (swarm->options.no_ack || device->owes_ack)
+                return;
+        if (swarm->ack_spread_ms == 0 || device->is_leaving) {
+                send_ack(swarm, device);
+                return;
+        }
+        device->owes_ack = true;
+        wheel_start(&swarm->links, &device->link_timer,
+                    swarm->now_ms + rng_below(&swarm->rng, swarm->ack_spread_ms));
+}
+
+static void time_signal(struct swarm *swarm, const struct signal *signal)
+{
+        const struct swarm_board *board = swarm->options.board;
+        uint64_t change = signal->state.version - atomic_load(&board->base_version) - 1;
+        struct timespec now;
+        int64_t asked_us, now_us;
+
+        if (change >= SWARM_CHANGES_MAX || strcmp(signal->state.event, swarm->options.event) != 0)
+                return;
+        asked_us = atomic_load(&board->asked_us[change]);
+        if (asked_us == 0)
+                return;
+        clock_gettime(CLOCK_REALTIME, &now);
+        now_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+        histogram_record(&swarm->result.timings[change == 0 ? TIMING_START : TIMING_STAGE],
+                         now_us > asked_us ? (uint64_t)(now_us - asked_us) : 0);
+}
+
+static void on_signal(struct swarm *swarm, struct device *device, const struct signal *signal)
+{
+        enum simdevice_verdict verdict =
+            simdevice_signal(&device->sim, &signal->token, &swarm->witness, &counts(swarm)->tally);
+
+        if (verdict != SIM_NEXT && verdict != SIM_GAP)
+                return;
+        time_signal(swarm, signal);
+        if (signal->window_ms > 0 && device->fetch_settled &&
+            signal->state.bundle != device->bundle &&
+            strcmp(signal->state.event, swarm->options.event) == 0)
+                wheel_start(&swarm->fetches, &device->fetch_timer,
+                            swarm->now_ms + rng_below(&swarm->rng, (uint64_t)signal->window_ms));
+        owe_ack(swarm, device);
+}
+
+static void on_hello(struct swarm *swarm, struct device *device, const struct hello *hello)
+{
+        simdevice_hello(&device->sim, hello, &counts(swarm)->tally);
+        histogram_record(&swarm->result.timings[TIMING_CONNECT],
+                         (uint32_t)clock_mono_us() - device->began_us);
+        swarm->ack_spread_ms =
+            hello->ack_spread_ms < ACK_SPREAD_MAX ? hello->ack_spread_ms : ACK_SPREAD_MAX;
+        device->tries = 0;
+        if (device->welcomed)
+                return;
+        device->welcomed = true;
+        counts(swarm)->connected_once++;
+        if (!swarm->options.no_prefetch)
+                swarm_device_wants_bundle(swarm, device);
+}
+
+/* It stays connected until its moment has come, so that it misses nothing it could have had. */
+static void on_goaway(struct swarm *swarm, struct device *device, const struct goaway *goaway)
+{
+        uint64_t span = goaway->max_ms > goaway->min_ms ? goaway->max_ms - goaway->min_ms : 0;
+
+        counts(swarm)->goaways++;
+        if (device->is_leaving)
+                return;
+        if (device->owes_ack)
+                send_ack(swarm, device);
+        if (device->state != DEVICE_OPEN)
+                return;
+        device->is_leaving = true;
+        wheel_start(&swarm->links, &device->link_timer,
+                    swarm->now_ms + goaway->min_ms + rng_below(&swarm->rng, span + 1));
+}
+
+static void on_message(struct swarm *swarm, struct device *device, const struct message *message)
+{
+        switch (message->type) {
+        case MESSAGE_HELLO:
+                on_hello(swarm, device, &message->hello);
+                break;
+        case MESSAGE_SIGNAL:
+                on_signal(swarm, device, &message->signal);
+                break;
+        case MESSAGE_RESET:
+                simdevice_reset(&device->sim, message->reset.reason, &message->reset.token,
+                                &swarm->witness, &counts(swarm)->tally);
+                break;
+        case MESSAGE_GOAWAY:
+                on_goaway(swarm, device, &message->goaway);
+                break;
+        default:
+                break; /* time, message: nothing a herd has to do with */
+        }
+}
+
+static void on_close(struct swarm *swarm, struct device *device, uint16_t code)
+{
+        uint8_t payload[2] = { (uint8_t)(code >> 8), (uint8_t)code };
+
+        if (device->state == DEVICE_CLOSING) {
+                lose(swarm, device);
+                return;
+        }
+        counts(swarm)->closed_by_node++;
+        if (send_frame(swarm, device, WS_CLOSE, payload, code == 1005 ? 0 : 2))
+                come_back(swarm, device, 0);
+}
+
+static void on_bytes(struct swarm *swarm, struct device *device, const uint8_t *bytes, size_t len)
+{
+        struct inbox_event event;
+        size_t used;
+
+        while (len > 0 && (device->state == DEVICE_OPEN || device->state == DEVICE_CLOSING)) {
+                enum inbox_status status =
+                    inbox_read(swarm->inbox, &device->partial, (enum encoding)device->encoding,
+                               bytes, len, &used, &event);
+
+                if (status == INBOX_BROKEN) {
+                        break_off(swarm, device);
+                        return;
+                }
+                bytes += used;
+                len -= used;
+                if (status == INBOX_CLOSE) {
+                        on_close(swarm, device, event.close_code);
+                } else if (device->state == DEVICE_OPEN && status == INBOX_MESSAGE) {
+                        on_message(swarm, device, event.message);
+                } else if (device->state == DEVICE_OPEN && status == INBOX_PING) {
+                        counts(swarm)->pings++;
+                        send_frame(swarm, device, WS_PONG, event.payload, event.len);
+                }
+        }
+}
+
+void swarm_device_ready(struct swarm *swarm, struct device *device, uint32_t epoll_events)
+{
+        ssize_t n;
+
+        switch (device->state) {
+        case DEVICE_CONNECTING:
+                if ((epoll_events & (EPOLLERR | EPOLLHUP)) != 0) {
+                        count_try(device);
+                        lose(swarm, device);
+                } else {
+                        ask_upgrade(swarm, device);
+                }
+                return;
+        case DEVICE_UPGRADING:
+                if (!on_upgrade(swarm, device))
+                        return;
+                break;
+        case DEVICE_OPEN:
+        case DEVICE_CLOSING:
+                break;
+        default:
+                return; /* closed earlier in this turn */
+        }
+        n = recv(device->fd, swarm->bytes, sizeof(swarm->bytes), MSG_DONTWAIT);
+        if (n > 0)
+                on_bytes(swarm, device, swarm->bytes, (size_t)n);
+        else if (n == 0 || errno != EAGAIN)
+                lose(swarm, device);
+}
+
+void swarm_device_timer(struct swarm *swarm, struct device *device)
+{
+        switch (device->state) {
+        case DEVICE_WAITING:
+                swarm_device_connect(swarm, device);
+                break;
+        case DEVICE_CONNECTING:
+        case DEVICE_UPGRADING:
+                lose(swarm, device);
+                break;
+        case DEVICE_OPEN:
+                if (device->owes_ack) {
+                        send_ack(swarm, device);
+                } else if (device->is_leaving) {
+                        static const uint8_t normal[2] = { 1000 >> 8, 1000 & 255 };
+
+                        /* The moment was drawn from the span already: no second jitter. */
+                        if (send_frame(swarm, device, WS_CLOSE, normal, sizeof(normal))) {
+                                release_socket(swarm, device);
+                                swarm_device_connect(swarm, device);
+                        }
+                }
+                break;
+        default:
+                break;
+        }
+}
+
+void swarm_device_goodbye(struct swarm *swarm, struct device *device)
+{
+        static const uint8_t normal[2] = { 1000 >> 8, 1000 & 255 };
+
+        if (device->state == DEVICE_OPEN) {
+                device->owes_ack = false;
+                wheel_stop(&swarm->links, &device->link_timer);
+                if (send_frame(swarm, device, WS_CLOSE, normal, sizeof(normal))) {
+                        counts(swarm)->open--;
+                        device->state = DEVICE_CLOSING;
+                }
+        }
+        if (device->state == DEVICE_CONNECTING || device->state == DEVICE_UPGRADING)
+                release_socket(swarm, device);
+        if (device->state != DEVICE_CLOSING) {
+                wheel_stop(&swarm->links, &device->link_timer);
+                device->state = DEVICE_CLOSED;
+        }
+}

@@ -1,0 +1,74 @@
+/* loadtest/swarm_device.h -- inside of a swarm: one device's life on its socket. For swarm.c and
+ * swarm_device.c only.
+ *
+ *   UNBORN ─► CONNECTING ─► UPGRADING ─► OPEN ─── goodbye ──► CLOSING ─► CLOSED
+ *                ▲    │         │         │
+ *                │    └── lost, refused ──┤ (goaway: at a random moment in its span)
+ *                └────────── WAITING ◄────┘          refused for good ─► GAVE_UP
+ */
+#pragma once
+
+#include "base/rng.h"
+#include "base/wheel.h"
+#include "loadtest/fetcher.h"
+#include "loadtest/inbox.h"
+#include "loadtest/swarm.h"
+
+enum device_state {
+        DEVICE_UNBORN,
+        DEVICE_CONNECTING,
+        DEVICE_UPGRADING,
+        DEVICE_OPEN,
+        DEVICE_WAITING,
+        DEVICE_GAVE_UP,
+        DEVICE_CLOSING,
+        DEVICE_CLOSED
+};
+
+#define DEVICE_NOBODY UINT32_MAX
+
+struct device { /* zero-filled: unborn */
+        struct wheel_timer
+            link_timer; /* OPEN: ack, or the moment to leave; WAITING: come back; else deadline */
+        struct wheel_timer fetch_timer; /* the next try to prefetch */
+        struct simdevice sim;
+        struct inbox_partial *partial;
+        int fd;              /* meaningful from CONNECTING to OPEN, and in CLOSING */
+        uint32_t began_us;   /* of the connection, monotonic, cut to 32 bits: good for 71 minutes */
+        uint32_t next_fetch; /* queue of those who wait for a fetcher's slot */
+        uint32_t bundle;     /* version it holds; 0 = none */
+        uint8_t state, encoding;
+        uint8_t tries; /* connections since the last hello */
+        uint8_t fetch_tries;
+        bool welcomed; /* had hello at least once */
+        bool owes_ack, is_leaving;
+        bool fetch_settled; /* counted as prefetched or failed */
+};
+
+struct swarm {
+        struct swarm_options options;
+        swarm_report_fn *report;
+        void *owner;
+        struct device *devices; /* options.n */
+        int set;
+        uint64_t now_ms;
+        struct wheel links, fetches;
+        struct inbox *inbox;
+        struct fetcher *fetcher;
+        struct witness witness;
+        struct rng rng;
+        struct swarm_result result;
+        uint32_t under_way;               /* devices in CONNECTING and UPGRADING */
+        uint32_t ack_spread_ms;           /* as the last hello said */
+        uint32_t fetch_first, fetch_last; /* queue through device.next_fetch */
+        char key[WS_KEY_LEN + 1],
+            accept[29]; /* one key for all: the answer is compared, not computed */
+        uint8_t bytes[128 * 1024];
+};
+
+void swarm_device_connect(struct swarm *swarm, struct device *device); /* UNBORN or WAITING */
+void swarm_device_ready(struct swarm *swarm, struct device *device, uint32_t epoll_events);
+void swarm_device_timer(struct swarm *swarm, struct device *device); /* link_timer fired */
+void swarm_device_goodbye(struct swarm *swarm, struct device *device);
+/* Waits for a slot of the fetcher from now on. */
+void swarm_device_wants_bundle(struct swarm *swarm, struct device *device);
