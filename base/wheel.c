@@ -54,9 +54,9 @@ void wheel_start(struct wheel *wheel, struct wheel_timer *timer, uint64_t due_ms
         uint64_t ahead_ms = due_ms > wheel->tick_ms ? due_ms - wheel->tick_ms : 0;
         uint64_t ticks = ahead_ms / WHEEL_TICK_MS + (ahead_ms % WHEEL_TICK_MS > 0);
 
+        /* Already due: this tick's slot has been walked, so it is the next one's. */
         if (ticks == 0)
-                ticks =
-                    1; /* already due: this tick's slot has been walked, so it is the next one's */
+                ticks = 1;
         if (ticks > TICKS_AHEAD_MAX)
                 ticks = TICKS_AHEAD_MAX;
         wheel_stop(wheel, timer);
