@@ -15,12 +15,12 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
+#include "loadtest/fetcher.h"
 
 #define REPORT_EVERY_MS   200
 #define FINISH_MS         20000 /* patience for the last reports */
 #define GOODBYE_MS        8000  /* and for the processes to end */
-#define SPARE_DESCRIPTORS (FETCHER_SPARE + 40)
-#define FETCHER_SPARE     64
+#define SPARE_DESCRIPTORS (FETCHER_SLOTS + 40)
 
 enum letter_kind { LETTER_COUNTS, LETTER_RESULT };
 

@@ -33,27 +33,17 @@ static bool is_interrupted(const struct run *run)
 
 static bool all_settled(const struct run *run, const struct swarm_counts *counts)
 {
-        uint64_t in = counts->connected_once + counts->gave_up;
         uint64_t fetched = counts->prefetched + counts->prefetch_failed;
-        uint64_t us = clock_mono_us() - run->began_us;
 
-        /* Where the clock stands when the last one is seen to be through: within a report's 200 ms.
-         */
-        if (run->report->connect_us == 0 && counts->devices > 0 && in >= run->plan->devices)
-                run->report->connect_us = us;
-        if (in < run->plan->devices || counts->devices == 0)
-                return false;
-        if (!run->plan->swarm.no_prefetch && fetched < counts->connected_once)
-                return false;
-        if (run->report->prefetch_us == 0)
-                run->report->prefetch_us = us;
-        return true;
+        return counts->connected_once + counts->gave_up >= run->plan->devices &&
+               (run->plan->swarm.no_prefetch || fetched >= counts->connected_once);
 }
 
 static bool all_at_head(const struct run *run, const struct swarm_counts *counts)
 {
-        (void)run;
-        return counts->at_head >= counts->connected_once;
+        /* A count made before the head moved says nothing about the new one. */
+        return counts->judged_seq == run->report->head.seq * fleet_processes(run->fleet) &&
+               counts->at_head >= counts->connected_once;
 }
 
 static bool never(const struct run *run, const struct swarm_counts *counts)
@@ -83,8 +73,7 @@ static bool wait_until(struct run *run, const char *what, done_fn *done, int64_t
                 best = sum > best ? sum : best;
                 if (patience_ms > 0 && clock_mono_ms() - moved_ms > (uint64_t)patience_ms)
                         break;
-                if (!run->plan->quiet)
-                        report_progress_show(&run->progress, what, &counts, with_head);
+                report_progress_show(&run->progress, what, &counts, with_head);
         }
         return is_done;
 }
@@ -107,16 +96,6 @@ static void set_head(struct run *run, const struct token *head)
         atomic_store(&board->head_seq, head->seq);
 }
 
-/* Counts that were made before the head moved say nothing about the new one: two reports later they
- * do. */
-static void drain_reports(struct run *run)
-{
-        uint64_t until_ms = clock_mono_ms() + 450;
-
-        while (!run->is_broken && !is_interrupted(run) && clock_mono_ms() < until_ms)
-                run->is_broken = !fleet_poll(run->fleet, 50);
-}
-
 /* stage NULL = start. False when it could not be done: the run ends then. */
 static bool change(struct run *run, const char *stage)
 {
@@ -131,16 +110,27 @@ static bool change(struct run *run, const char *stage)
                 return false;
         }
         set_head(run, &head);
-        drain_reports(run);
         wait_until(run, stage == NULL ? "start" : stage, all_at_head, plan->patience_ms, true);
         return !is_interrupted(run) && !run->is_broken;
+}
+
+static void connect_all(struct run *run)
+{
+        const struct swarm_board *board = fleet_board(run->fleet);
+        uint64_t welcomed, prefetched;
+
+        wait_until(run, "connect", all_settled, run->plan->patience_ms, false);
+        welcomed = atomic_load(&board->last_welcome_us);
+        prefetched = atomic_load(&board->last_prefetch_us);
+        run->report->connect_us = welcomed > run->began_us ? welcomed - run->began_us : 0;
+        run->report->prefetch_us = prefetched > run->began_us ? prefetched - run->began_us : 0;
 }
 
 static bool play(struct run *run)
 {
         char stage[STAGE_MAX + 1];
 
-        wait_until(run, "connect", all_settled, run->plan->patience_ms, false);
+        connect_all(run);
         if (is_interrupted(run) || run->is_broken)
                 return false;
         if (!change(run, NULL)) {
@@ -167,7 +157,6 @@ static void find_head(struct run *run)
         witness_init(&log);
         if (admin_read_log(&run->plan->admin, run->report->head.seq, &log) == OK && log.n > 0) {
                 set_head(run, &log.tokens[log.n - 1]);
-                drain_reports(run);
                 wait_until(run, "finish", all_at_head, run->plan->patience_ms, true);
         }
         witness_fini(&log);

@@ -14,7 +14,7 @@ struct rehearsal {
         uint32_t devices;
         unsigned stages;     /* stage signals after the start */
         int64_t patience_ms; /* without any progress */
-        bool hold, quiet;
+        bool hold;
         uint32_t bundle_bytes; /* of an event that is made here */
         struct admin admin;
         struct swarm_options swarm;        /* all but what fleet_start sets */

@@ -54,7 +54,10 @@ static void on_fetched(void *owner, uint32_t index, const struct fetch_outcome *
                 device->bundle = (uint32_t)outcome->bundle;
                 device->fetch_settled = true;
                 device->fetch_tries = 0;
-                counts->prefetched += is_first;
+                if (is_first) {
+                        counts->prefetched++;
+                        atomic_store(&swarm->options.board->last_prefetch_us, clock_mono_us());
+                }
                 histogram_record(&swarm->result.timings[TIMING_PREFETCH], outcome->took_us);
                 return;
         case FETCH_SHED:
@@ -227,6 +230,7 @@ static void count_devices(struct swarm *swarm)
                 counts->behind += behind;
                 counts->flawed += sim->flawed;
         }
+        counts->judged_seq = head.seq;
         counts->proof_failed = swarm->witness.failed;
 }
 

@@ -31,6 +31,10 @@ struct swarm_board {
          */
         _Atomic uint64_t base_version;
         _Atomic int64_t asked_us[SWARM_CHANGES_MAX];
+        /* Written by the swarms: when a device was last welcomed for the first time, and had its
+         * bundle; monotonic us. The processes share that clock, so the latest writer is the latest.
+         */
+        _Atomic uint64_t last_welcome_us, last_prefetch_us;
 };
 
 enum swarm_encodings { SWARM_JSON, SWARM_MSGPACK, SWARM_BOTH };
@@ -52,9 +56,11 @@ struct swarm_options {
 
 struct swarm_counts { /* sums; plain data, goes over a pipe */
         uint64_t devices, started;
-        uint64_t connected_once;                /* devices that got hello at least once */
-        uint64_t open;                          /* now */
-        uint64_t at_head;                       /* now, of all devices */
+        uint64_t connected_once; /* devices that got hello at least once */
+        uint64_t open;           /* now */
+        uint64_t
+            at_head; /* now, of all devices; the board's head_seq was judged_seq then (a sum too) */
+        uint64_t judged_seq;
         uint64_t gave_up;                       /* refused for good */
         uint64_t prefetched, prefetch_failed;   /* devices; failed: nothing more will be tried */
         uint64_t prefetch_shed, prefetch_again; /* tries: 503 or 429; lost connections */

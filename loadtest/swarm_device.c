@@ -289,6 +289,7 @@ static void on_hello(struct swarm *swarm, struct device *device, const struct he
         if (device->welcomed)
                 return;
         device->welcomed = true;
+        atomic_store(&swarm->options.board->last_welcome_us, clock_mono_us());
         counts(swarm)->connected_once++;
         if (!swarm->options.no_prefetch)
                 swarm_device_wants_bundle(swarm, device);
