@@ -47,10 +47,10 @@ static enum err fail(const char **ret_why, const char *what, const char *path)
 static enum err take_lock(const char *dir, int *ret_fd, const char **ret_why)
 {
         uint64_t until = clock_mono_ms() + LOCK_WAIT_MS;
-        char path[256];
+        char path[300];
         int fd;
 
-        snprintf(path, sizeof(path), "%s/lock", dir);
+        snprintf(path, sizeof(path), "%.280s/lock", dir);
         fd = open(path, O_RDWR | O_CREAT, 0600);
         if (fd < 0)
                 return fail(ret_why, "cannot write in the data directory", path);

@@ -16,6 +16,7 @@
 #include "base/metrics.h"
 #include "fanout/durability.h"
 #include "fanout/presence.h"
+#include "fanout/ring.h"
 #include "gateway/worker.h"
 #include "prefetch/loader.h"
 

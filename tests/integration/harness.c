@@ -140,11 +140,12 @@ void node_start(struct test_node *node, const char *argument, ...)
                 argv[argc++] = argument;
         va_end(args);
         argv[argc] = NULL;
+        unlink(log); /* that of a node before us in the same directory */
         shown_on_failure = node;
         node->pid = fork();
         if (node->pid == 0) {
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
-                fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+                fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
                 if (getppid() != parent || fd < 0 || dup2(fd, 2) < 0)
                         _exit(126);
                 execv(program, (char *const *)argv);
