@@ -1,0 +1,54 @@
+/* producer/admin.h -- the admin API: what producers and operators ask of a node over HTTP. Decides
+ * nothing about events (fanout/event.h does) and nothing about the fleet: it turns requests into
+ * commands and questions, and outcomes into answers. producer/openapi.yaml describes every route.
+ * Control thread only. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "fanout/durability.h"
+#include "fanout/follower.h"
+#include "fanout/writer.h"
+
+struct admin;
+struct event_base;
+
+/* Every answer to a write is given within this, whatever Redis does; and to a read. */
+#define ADMIN_WRITE_MS 2300
+#define ADMIN_READ_MS  1800
+
+struct admin_options {    /* all borrowed, and to outlive the admin */
+        const char *host; /* address to bind */
+        uint16_t port;    /* 0 = any; ask admin_port() */
+        const char
+            *token; /* bearer token; NULL or empty = none, then only local Host names are served */
+        const char *ns;             /* namespace */
+        enum durability durability; /* named in the answer to every change */
+        struct writer *writer;
+        struct redis *redis;       /* the command link: reads and bundle drafts */
+        struct follower *follower; /* where the log's head is; NULL = not known */
+        /* Of the node around us, each may be NULL. A sentence, or NULL or "" for "yes it is". */
+        const char *(*why_not_ready)(void *owner);
+        const char *(*why_not_writable)(void *owner);
+        void *owner;
+};
+
+/* On ERR_IO *ret_why is a sentence (address in use ...). */
+must_check enum err admin_create(struct event_base *base, const struct admin_options *options,
+                                 struct admin **ret_admin, const char **ret_why);
+/* Requests under way get 503; what Redis still answers to them is dropped. Before the writer, the
+ * follower and the link are destroyed. NULL is fine. */
+void admin_destroy(struct admin *admin);
+uint16_t admin_port(const struct admin *admin);
+
+/* From now on every change is answered 503 with `why` (copied), for example because Redis was found
+ * unable to keep the durability promised. NULL = changes are taken again. */
+void admin_set_refusing(struct admin *admin, const char *why);
+
+/* The routes, for checks against openapi.yaml: "GET /v1/events"; NULL past the end. */
+const char *admin_route(unsigned i, char *out, unsigned size);
+/* openapi.yaml as it is served. */
+extern const char admin_openapi[];
+extern const size_t admin_openapi_len;

@@ -1,0 +1,312 @@
+/* producer/change.c -- one path for every change of an event: who may, the request key, the body,
+ * the writer, and what each outcome is in HTTP. Knows no event rules: those refuse in
+ * fanout/event.c, and the sentence they give is passed on.
+ *
+ * Happy path: change_take reads everything while the request is at hand -> writer_submit ->
+ * on_outcome answers. If the writer is slower than ADMIN_WRITE_MS, on_deadline answers "unknown"
+ * with the request key; the outcome that comes later is only logged. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "producer/admin_inside.h"
+#include "producer/view.h"
+
+struct ask {                    /* one change under way */
+        struct pending pending; /* first */
+        struct change change;
+        char shown_key[REQUEST_KEY_MAX + 1]; /* as the producer wrote it */
+        char reason[INPUT_REASON_MAX + 1];
+        char peer[64];
+};
+
+/* --- answers ------------------------------------------------------------------------------- */
+
+static void answer_changed(struct ask *ask, const struct outcome *outcome)
+{
+        struct httpd_request *request = ask->pending.request;
+        bool is_create = ask->change.command.kind == COMMAND_CREATE;
+        char etag[24], location[EVENT_ID_MAX + 16];
+
+        snprintf(etag, sizeof(etag), "\"%" PRIu64 "\"", outcome->event.state.version);
+        httpd_add_header(request, "ETag", etag);
+        if (is_create) {
+                snprintf(location, sizeof(location), "/v1/events/%s", ask->change.event);
+                httpd_add_header(request, "Location", location);
+        }
+        if (outcome->kind == OUTCOME_REPLAYED)
+                httpd_add_header(request, "Idempotent-Replayed", "true");
+        reply_view(
+            request, is_create ? 201 : 200,
+            view_change(&outcome->token, ask->pending.admin->options.durability, &outcome->event));
+}
+
+static json_t *with_event(json_t *extra, const struct outcome *outcome)
+{
+        if (extra != NULL && outcome->has_event)
+                (void)json_object_set_new(extra, "event", view_event(&outcome->event));
+        return extra;
+}
+
+static void answer_refused(struct ask *ask, const struct outcome *outcome)
+{
+        struct httpd_request *request = ask->pending.request;
+        const struct refusal *refusal = &outcome->refusal;
+
+        switch (refusal->err) {
+        case ERR_NOT_FOUND:
+                httpd_reply_problem(request, 404, "event-not-found", "No such event", refusal->why,
+                                    NULL);
+                break;
+        case ERR_EXISTS:
+                httpd_reply_problem(request, 409, "event-exists", "The event exists already",
+                                    refusal->why, with_event(json_object(), outcome));
+                break;
+        case ERR_CONFLICT:
+                httpd_reply_problem(
+                    request, 409, "not-possible-now", "Not possible now", refusal->why,
+                    with_event(json_pack("{s:o}", "legal", view_commands(refusal->legal)),
+                               outcome));
+                break;
+        case ERR_TOO_LARGE:
+                httpd_reply_problem(request, 409, "limit-reached", "A limit is reached",
+                                    refusal->why, with_event(json_object(), outcome));
+                break;
+        default:
+                httpd_reply_problem(request, 400, "invalid-field", "Invalid field", refusal->why,
+                                    NULL);
+                break;
+        }
+}
+
+static void answer_stale(struct ask *ask, const struct outcome *outcome)
+{
+        char detail[256];
+
+        if (ask->change.has_if_version)
+                snprintf(detail, sizeof(detail),
+                         "You expected version %" PRIu64 ", but the event is at another: member "
+                         "`event` has it as it is now. Look at it and decide again.",
+                         ask->change.if_version);
+        else
+                snprintf(detail, sizeof(detail),
+                         "Others changed the event each time this change was about to be made. "
+                         "Member `event` has it as it is now. Nothing was done: try again.");
+        httpd_reply_problem(ask->pending.request, 409, "version-stale",
+                            "The event was changed meanwhile", detail,
+                            with_event(json_object(), outcome));
+}
+
+static void answer_unknown(struct ask *ask)
+{
+        httpd_reply_problem(
+            ask->pending.request, 504, "outcome-unknown", "Outcome unknown",
+            "Redis did not confirm in time. The change may or may not have been made. Send the same "
+            "request again with the same Idempotency-Key: it is carried out once, and you get the "
+            "first result.",
+            json_pack("{s:s}", "request_key", ask->shown_key));
+}
+
+static void answer_not_done(struct ask *ask, const char *slug, const char *title, const char *why)
+{
+        httpd_add_header(ask->pending.request, "Retry-After", "2");
+        httpd_reply_problem(ask->pending.request, 503, slug, title,
+                            why != NULL && why[0] != '\0' ? why : "Nothing was done. Try again.",
+                            json_pack("{s:s}", "request_key", ask->shown_key));
+}
+
+static void answer(struct ask *ask, const struct outcome *outcome)
+{
+        switch (outcome->kind) {
+        case OUTCOME_COMMITTED:
+        case OUTCOME_REPLAYED:
+                answer_changed(ask, outcome);
+                break;
+        case OUTCOME_REFUSED:
+                answer_refused(ask, outcome);
+                break;
+        case OUTCOME_STALE:
+                answer_stale(ask, outcome);
+                break;
+        case OUTCOME_KEY_REUSED:
+                httpd_reply_problem(ask->pending.request, 422, "idempotency-key-reused",
+                                    "Idempotency-Key reused",
+                                    "This key was used for another request within 24 hours. A key "
+                                    "stands for one change: choose a new one for a new change.",
+                                    NULL);
+                break;
+        case OUTCOME_UNKNOWN:
+                answer_unknown(ask);
+                break;
+        case OUTCOME_UNAVAILABLE:
+                answer_not_done(ask, "redis-unavailable", "Redis is away", outcome->why);
+                break;
+        case OUTCOME_FAILED:
+                answer_not_done(ask, "redis-refused", "Redis refused", outcome->why);
+                break;
+        }
+}
+
+/* --- the log ------------------------------------------------------------------------------- */
+
+static void tell(const struct ask *ask, const struct outcome *outcome)
+{
+        static const char *const id[] = {
+                [OUTCOME_COMMITTED] = "CHANGE-COMMITTED",
+                [OUTCOME_REPLAYED] = "CHANGE-REPLAYED",
+                [OUTCOME_REFUSED] = "CHANGE-REFUSED",
+                [OUTCOME_STALE] = "CHANGE-STALE",
+                [OUTCOME_KEY_REUSED] = "CHANGE-KEY-REUSED",
+                [OUTCOME_UNKNOWN] = "CHANGE-UNKNOWN",
+                [OUTCOME_UNAVAILABLE] = "CHANGE-UNAVAILABLE",
+                [OUTCOME_FAILED] = "CHANGE-FAILED",
+        };
+        bool is_done = outcome->kind == OUTCOME_COMMITTED || outcome->kind == OUTCOME_REPLAYED;
+        const char *why = outcome->kind == OUTCOME_REFUSED ? outcome->refusal.why : outcome->why;
+        const char *kind = command_kind_name[ask->change.command.kind];
+        const char *late = pending_is_open(&ask->pending) ? "" : " late=1";
+
+        if (is_done)
+                log_info(id[outcome->kind],
+                         "event=%s kind=%s seq=%" PRIu64 " version=%" PRIu64
+                         " key=%s peer=%s ms=%" PRIu64 "%s%s%s",
+                         ask->change.event, kind, outcome->token.seq, outcome->event.state.version,
+                         log_quote(ask->shown_key), ask->peer, pending_ms(&ask->pending), late,
+                         ask->reason[0] != '\0' ? " reason=" : "",
+                         ask->reason[0] != '\0' ? log_quote(ask->reason) : "");
+        else
+                log_line(outcome->kind < OUTCOME_UNKNOWN ? LOG_INFO : LOG_WARN, id[outcome->kind],
+                         "event=%s kind=%s key=%s peer=%s ms=%" PRIu64 "%s why=%s",
+                         ask->change.event, kind, log_quote(ask->shown_key), ask->peer,
+                         pending_ms(&ask->pending), late, log_quote(why != NULL ? why : ""));
+}
+
+/* --- under way ----------------------------------------------------------------------------- */
+
+static void on_outcome(void *owner, const struct outcome *outcome)
+{
+        struct ask *ask = owner;
+
+        tell(ask, outcome);
+        if (pending_is_open(&ask->pending)) {
+                answer(ask, outcome);
+                pending_answered(&ask->pending);
+        }
+        pending_finish(&ask->pending);
+        free(ask);
+}
+
+static void on_deadline(struct pending *pending)
+{
+        struct ask *ask = (struct ask *)pending;
+
+        log_warn("CHANGE-SLOW", "event=%s kind=%s key=%s peer=%s ms=%" PRIu64, ask->change.event,
+                 command_kind_name[ask->change.command.kind], log_quote(ask->shown_key), ask->peer,
+                 pending_ms(pending));
+        answer_unknown(ask);
+}
+
+/* --- reading the request ------------------------------------------------------------------- */
+
+static bool read_if_match(struct httpd_request *request, struct change *change,
+                          struct if_match *ret_if_match, struct fault *fault)
+{
+        if (!input_if_match(httpd_header(request, "If-Match"), ret_if_match, fault))
+                return false;
+        if (ret_if_match->is_given && change->command.kind == COMMAND_CREATE) {
+                fault_set(fault, 400, "if-match-invalid", "If-Match invalid",
+                          "An event that is being created has no version yet: leave If-Match out.");
+                return false;
+        }
+        /* `*` asks for an event that exists, which every change but create needs anyway. */
+        change->has_if_version = ret_if_match->is_given && !ret_if_match->is_any;
+        change->if_version = ret_if_match->version;
+        return true;
+}
+
+/* `object` is the body. */
+static bool read_change(struct ask *ask, const struct action *action, const json_t *object,
+                        struct httpd_request *request, struct event *record, struct fault *fault)
+{
+        struct change *change = &ask->change;
+        const char *reason = NULL;
+        struct if_match if_match;
+        char path[EVENT_ID_MAX + 32];
+
+        change->command.kind = action->kind;
+        if (!input_known(object, action->members, action->n_members, fault) ||
+            !read_if_match(request, change, &if_match, fault) ||
+            (action->kind == COMMAND_DELAY &&
+             !input_text(object, "reason", false, INPUT_REASON_MAX, &reason, fault)) ||
+            !action->read(object, change, record, fault))
+                return false;
+        if (reason != NULL)
+                strcpy(ask->reason, reason);
+        if (action->kind == COMMAND_CREATE)
+                strcpy(path, "/v1/events"); /* the id is in the body */
+        else
+                snprintf(path, sizeof(path), "/v1/events/%s%s", change->event, action->path);
+        if (input_fingerprint("POST", path, object, &if_match, change->fingerprint) == OK)
+                return true;
+        fault_set(fault, 503, "out-of-memory", "Out of memory", "Nothing was done. Try again.");
+        return false;
+}
+
+static void submit(struct ask *ask, struct admin *admin, struct httpd_request *request)
+{
+        enum err err;
+
+        if (!pending_start(&ask->pending, admin, request, ADMIN_WRITE_MS, on_deadline)) {
+                free(ask);
+                return;
+        }
+        err = writer_submit(admin->options.writer, &ask->change, clock_wall_ms(), on_outcome, ask);
+        if (err != OK) {
+                const struct outcome outcome = { .kind = OUTCOME_UNAVAILABLE,
+                                                 .why = err == ERR_NOMEM
+                                                            ? "Out of memory. Nothing was done."
+                                                            : "Redis is away. Nothing was done." };
+
+                on_outcome(ask, &outcome);
+        }
+}
+
+void change_take(struct admin *admin, struct httpd_request *request, const struct action *action)
+{
+        const char *key = httpd_header(request, "Idempotency-Key");
+        const char *event = "", *body;
+        struct event record = { 0 };
+        struct ask *ask = NULL;
+        json_t *object = NULL;
+        struct fault fault;
+        size_t len;
+
+        if (!guard_write(admin, request))
+                return;
+        if (action->kind != COMMAND_CREATE) {
+                event = guard_event(request);
+                if (event == NULL)
+                        return;
+        }
+        ask = calloc(1, sizeof(*ask));
+        if (ask == NULL) {
+                reply_redis(request, ERR_NOMEM);
+                return;
+        }
+        strcpy(ask->change.event, event);
+        snprintf(ask->peer, sizeof(ask->peer), "%s", httpd_peer(request));
+        body = httpd_body(request, &len);
+        if (!input_key(key, ask->change.request_key, &fault) ||
+            !input_parse(body, len, httpd_header(request, "Content-Type"), &object, &fault) ||
+            !read_change(ask, action, object, request, &record, &fault)) {
+                reply_fault(request, &fault);
+                free(ask);
+        } else {
+                snprintf(ask->shown_key, sizeof(ask->shown_key), "%s", key);
+                submit(ask, admin, request);
+        }
+        json_decref(object);
+}

@@ -1,0 +1,144 @@
+/* producer/routes_signals.c -- the signal log, as producers read it back. The log may have been
+ * trimmed at its beginning: an answer then says so (`trimmed`), since a list with a hole looks like
+ * a whole one. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fanout/reader.h"
+#include "producer/admin_inside.h"
+#include "producer/view.h"
+
+#define LIMIT_DEFAULT 100
+
+struct question {
+        struct pending pending; /* first */
+        seqno after;
+        size_t limit;
+        bool is_one; /* the signal after + 1 alone */
+};
+
+static json_t *view_signals(struct entry *const *entries, size_t n)
+{
+        json_t *array = json_array();
+
+        for (size_t i = 0; array != NULL && i < n; i++) {
+                if (json_array_append_new(array, view_signal(&entries[i]->signal)) != 0) {
+                        json_decref(array);
+                        array = NULL;
+                }
+        }
+        return array;
+}
+
+/* The newest signal there is, as far as this node knows. */
+static seqno head_of(const struct admin *admin)
+{
+        const struct snapshot *snapshot =
+            admin->options.follower != NULL ? follower_snapshot(admin->options.follower) : NULL;
+
+        return snapshot != NULL ? snapshot_token(snapshot)->seq : 0;
+}
+
+static void answer_many(struct question *question, struct entry *const *entries, size_t n)
+{
+        seqno head = head_of(question->pending.admin);
+        seqno first = n > 0 ? entries[0]->signal.token.seq : 0;
+        seqno last = n > 0 ? entries[n - 1]->signal.token.seq : question->after;
+        bool is_trimmed = n > 0 ? first != question->after + 1 : head > question->after;
+
+        if (head < last)
+                head = last;
+        if (n == 0 && is_trimmed) /* go on behind what is gone */
+                last = head - question->after > question->limit ? question->after + question->limit
+                                                                : head;
+        reply_view(question->pending.request, 200,
+                   json_pack("{s:o, s:I, s:I, s:b}", "signals", view_signals(entries, n), "next",
+                             (json_int_t)last, "head", (json_int_t)head, "trimmed",
+                             (int)is_trimmed));
+}
+
+static void answer_one(struct question *question, struct entry *const *entries, size_t n)
+{
+        if (n > 0)
+                reply_view(question->pending.request, 200, view_signal(&entries[0]->signal));
+        else
+                httpd_reply_problem(
+                    question->pending.request, 404, "signal-not-found", "No such signal",
+                    "The log has no signal of this number: it is not there yet, or "
+                    "so old that it was trimmed. GET /v1/signals lists what is kept.",
+                    NULL);
+}
+
+static void on_signals(void *owner, enum err err, struct entry *const *entries, size_t n)
+{
+        struct question *question = owner;
+
+        if (pending_is_open(&question->pending)) {
+                if (err != OK)
+                        reply_redis(question->pending.request, err);
+                else if (question->is_one)
+                        answer_one(question, entries, n);
+                else
+                        answer_many(question, entries, n);
+                pending_answered(&question->pending);
+        }
+        pending_finish(&question->pending);
+        free(question);
+}
+
+static void on_deadline(struct pending *pending)
+{
+        reply_redis(pending->request, ERR_TIMEOUT);
+}
+
+static void ask_signals(struct admin *admin, struct httpd_request *request, seqno after,
+                        size_t limit, bool is_one)
+{
+        struct question *question = calloc(1, sizeof(*question));
+        enum err err;
+
+        if (question == NULL) {
+                reply_redis(request, ERR_NOMEM);
+                return;
+        }
+        if (!pending_start(&question->pending, admin, request, ADMIN_READ_MS, on_deadline)) {
+                free(question);
+                return;
+        }
+        question->after = after;
+        question->limit = limit;
+        question->is_one = is_one;
+        err = reader_signals(admin->options.redis, admin->options.ns, after, limit, on_signals,
+                             question);
+        if (err != OK)
+                on_signals(question, err, NULL, 0);
+}
+
+void routes_signals_list(void *owner, struct httpd_request *request)
+{
+        uint64_t after, limit;
+        struct fault fault;
+
+        if (!guard_read(owner, request))
+                return;
+        if (!input_number("after", httpd_query(request, "after"), 0, SEQNO_MAX - READER_SIGNALS_MAX,
+                          0, &after, &fault) ||
+            !input_number("limit", httpd_query(request, "limit"), 1, READER_SIGNALS_MAX,
+                          LIMIT_DEFAULT, &limit, &fault))
+                reply_fault(request, &fault);
+        else
+                ask_signals(owner, request, after, limit, false);
+}
+
+void routes_signals_show(void *owner, struct httpd_request *request)
+{
+        uint64_t seq;
+        struct fault fault;
+
+        if (!guard_read(owner, request))
+                return;
+        if (!input_number("seq", httpd_placeholder(request, 0), 1, SEQNO_MAX, 1, &seq, &fault))
+                reply_fault(request, &fault);
+        else
+                ask_signals(owner, request, seq - 1, 1, true);
+}

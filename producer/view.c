@@ -1,0 +1,111 @@
+/* producer/view.c -- one function per thing; every time goes through view_time, so none can come
+ * out in another form. */
+#include "producer/view.h"
+
+#include "base/clock.h"
+
+static json_t *view_time(int64_t ms)
+{
+        char text[CLOCK_RFC3339_SIZE];
+
+        clock_format_rfc3339(ms, text);
+        return json_string(text);
+}
+
+static json_t *view_time_or_null(int64_t ms)
+{
+        return ms != 0 ? view_time(ms) : json_null();
+}
+
+/* Takes `item`; `array` becomes NULL, and is freed, if there was no memory for it. */
+static json_t *appended(json_t *array, json_t *item)
+{
+        if (array != NULL && json_array_append_new(array, item) == 0)
+                return array;
+        if (array == NULL)
+                json_decref(item);
+        json_decref(array);
+        return NULL;
+}
+
+json_t *view_event(const struct event *event)
+{
+        const struct event_state *state = &event->state;
+        json_t *stages = json_array();
+
+        for (unsigned i = 0; i < event->n_stages; i++)
+                stages = appended(stages, json_string(event->stages[i]));
+        return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o, s:b}", "id", state->event,
+                         "title", event->title, "stage", state->stage, "phase",
+                         event_phase_name[event->phase], "at", view_time_or_null(state->at),
+                         "starts_at", view_time(state->starts_at), "version",
+                         (json_int_t)state->version, "bundle", (json_int_t)state->bundle, "stages",
+                         stages, "auto_start", (int)event->auto_start);
+}
+
+json_t *view_change(const struct token *token, enum durability durability,
+                    const struct event *event)
+{
+        char epoch[17], text[TOKEN_TEXT_MAX + 1];
+
+        token_hex(token->epoch, epoch);
+        token_format(token, text);
+        return json_pack("{s:s, s:I, s:s, s:s, s:o}", "epoch", epoch, "seq", (json_int_t)token->seq,
+                         "token", text, "durability", durability_name[durability], "event",
+                         view_event(event));
+}
+
+json_t *view_signal(const struct signal *signal)
+{
+        const struct event_state *state = &signal->state;
+        char text[TOKEN_TEXT_MAX + 1];
+        json_t *made;
+
+        token_format(&signal->token, text);
+        made = json_pack("{s:I, s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o}", "seq",
+                         (json_int_t)signal->token.seq, "token", text, "event", state->event,
+                         "kind", signal_kind_name[signal->kind], "stage", state->stage, "at",
+                         view_time_or_null(state->at), "starts_at", view_time(state->starts_at),
+                         "version", (json_int_t)state->version, "bundle", (json_int_t)state->bundle,
+                         "sent", view_time(signal->sent));
+        if (made != NULL && signal->window_ms != 0 &&
+            json_object_set_new(made, "window_ms", json_integer(signal->window_ms)) != 0) {
+                json_decref(made);
+                return NULL;
+        }
+        return made;
+}
+
+json_t *view_row(const struct bundle_row *row)
+{
+        return json_pack("{s:s, s:s, s:I, s:s}", "cohort", row->cohort, "sha256", row->sha256,
+                         "size", (json_int_t)row->size, "content_type", row->type);
+}
+
+json_t *view_rows(const struct bundle_index *index)
+{
+        json_t *rows = json_array();
+
+        for (uint32_t i = 0; index != NULL && i < index->n; i++)
+                rows = appended(rows, view_row(&index->rows[i]));
+        return rows;
+}
+
+json_t *view_node(const struct presence *node)
+{
+        return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:b}", "name", node->name, "listen",
+                         node->listen, "version", node->version, "devices",
+                         (json_int_t)node->devices, "seq", (json_int_t)node->seq, "seen",
+                         view_time(node->seen), "gone", (int)node->gone);
+}
+
+json_t *view_commands(unsigned legal)
+{
+        json_t *names = json_array();
+
+        for (unsigned kind = 0; kind < COMMANDS; kind++) {
+                if ((legal & (1u << kind)) != 0)
+                        names = appended(names, json_string(command_kind_name[kind]));
+        }
+        return names;
+}

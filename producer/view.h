@@ -1,0 +1,24 @@
+/* producer/view.h -- events, signals, bundles and nodes as producers see them: JSON with times in
+ * RFC 3339. NULL = no memory. Pure. */
+#pragma once
+
+#include <jansson.h>
+
+#include "fanout/durability.h"
+#include "fanout/event.h"
+#include "fanout/presence.h"
+#include "prefetch/bundle.h"
+#include "proto/message.h"
+#include "proto/token.h"
+
+/* {id, title, stage, phase, at, starts_at, version, bundle, stages, auto_start}; at is null when 0.
+ */
+json_t *view_event(const struct event *event);
+/* {epoch, seq, token, durability, event} */
+json_t *view_change(const struct token *token, enum durability durability,
+                    const struct event *event);
+json_t *view_signal(const struct signal *signal);
+json_t *view_row(const struct bundle_row *row);      /* {cohort, sha256, size, content_type} */
+json_t *view_rows(const struct bundle_index *index); /* NULL index = [] */
+json_t *view_node(const struct presence *node);
+json_t *view_commands(unsigned legal); /* names of a set of 1u << command_kind */
