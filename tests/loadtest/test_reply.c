@@ -60,8 +60,9 @@ Test(reply, calls_the_odd_broken)
         size_t used;
 
         for (size_t i = 0; i < sizeof(broken) / sizeof(*broken); i++)
-                cr_expect(eq(int, reply_parse(broken[i], strlen(broken[i]), &reply, &used), REPLY_BROKEN),
-                          "%s", broken[i]);
+                cr_expect(
+                    eq(int, reply_parse(broken[i], strlen(broken[i]), &reply, &used), REPLY_BROKEN),
+                    "%s", broken[i]);
         memset(endless, 'x', sizeof(endless));
         cr_assert(eq(int, reply_parse(endless, sizeof(endless), &reply, &used), REPLY_BROKEN));
 }
