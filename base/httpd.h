@@ -39,7 +39,7 @@ struct httpd_options {
         unsigned timeout_s; /* for reading a request and writing the answer; 0 = 30 */
 };
 
-/* `routes` is borrowed until destroy. A path that exists with another method gives 405 with Allow,
+/* `routes` is borrowed until destroy. The process must ignore SIGPIPE: done in here. A path that exists with another method gives 405 with Allow,
  * anything else 404, both as problem details. On ERR_IO *ret_why is a sentence (address in use ...). */
 must_check enum err httpd_create(struct event_base *base, const struct httpd_options *options,
                                  const struct httpd_route *routes, size_t n, void *owner,
