@@ -1,13 +1,13 @@
-/* gateway/session.h -- one connected device, as a cursor over the shared log: decides what it is sent next
- * and when it must go. Pure: no I/O, no clock, no allocation; conn.c acts on what is decided here, and the
- * simulation drives it without sockets.
+/* gateway/session.h -- one connected device, as a cursor over the shared log: decides what it is
+ * sent next and when it must go. Pure: no I/O, no clock, no allocation; conn.c acts on what is
+ * decided here, and the simulation drives it without sockets.
  *
  *            ring_judge(since)
  *   JOINING ──── kept / reset ───────────► LIVE ── goaway said ──► LEAVING ──► CLOSED
  *      └── ahead of this node ─► WAITING ───┘
  *
- * In LIVE the same question is asked for broadcast, replay, a slow reader and a reset: "the socket takes
- * more: what is next?" Nothing is queued per device. */
+ * In LIVE the same question is asked for broadcast, replay, a slow reader and a reset: "the socket
+ * takes more: what is next?" Nothing is queued per device. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,7 +17,13 @@
 #include "proto/close.h"
 #include "proto/message.h"
 
-enum session_state { SESSION_JOINING, SESSION_WAITING, SESSION_LIVE, SESSION_LEAVING, SESSION_CLOSED };
+enum session_state {
+        SESSION_JOINING,
+        SESSION_WAITING,
+        SESSION_LIVE,
+        SESSION_LEAVING,
+        SESSION_CLOSED
+};
 
 #define SESSION_AHEAD_WAIT_MS  3000  /* WAITING: no confirmed head within this: goaway overload */
 #define SESSION_PONG_WAIT_MS   20000 /* a ping unanswered for so long ends the session */
@@ -25,27 +31,37 @@ enum session_state { SESSION_JOINING, SESSION_WAITING, SESSION_LIVE, SESSION_LEA
 #define SESSION_MESSAGES_PER_S 20    /* token bucket: more is CLOSE_POLICY */
 #define SESSION_BURST          40
 
-struct session { /* keep it small: millions of them */
+#define SESSION_RECYCLE_MS  10000 /* end of lifetime: the device comes back within this */
+#define SESSION_OVERLOAD_MS 10000 /* the same for goaway overload */
+
+/* 64 bytes, and millions of them. All times are ms after the node's start in 32 bits: they wrap
+ * after 49 days, so they are compared by their signed difference. */
+struct session {
         seqno cursor;          /* has been sent (or has begun to be sent) everything up to here */
         seqno acked;           /* device said so */
-        struct token waiting;  /* WAITING: the token that is ahead of us */
-        uint32_t due_ms;       /* next thing the timer is for, ms after the node's start */
-        uint32_t ends_ms;      /* end of lifetime, same clock */
-        uint32_t bucket_ms;    /* token bucket: when it was last filled, same clock */
+        struct token waiting;  /* WAITING: the token that is ahead of us; else epoch 0 */
+        uint32_t due_ms;       /* next thing the timer is for */
+        uint32_t ends_ms;      /* end of lifetime */
+        uint32_t next_ping_ms; /* when the next ping is due */
+        uint32_t bucket_ms;    /* token bucket: when it was last filled */
         uint8_t state, encoding, overflows, bucket;
-        uint8_t pending_reset; /* 0, or 1 + enum reset_reason: the cursor is void, reset comes first */
+        uint8_t
+            pending_reset; /* 0, or 1 + enum reset_reason: the cursor is void, reset comes first */
+        uint8_t leaving;   /* LEAVING: enum goaway_reason */
         bool wants_ack, pinged;
 };
 
-struct session_config { /* one per worker, shared by its sessions */
-        uint32_t ping_ms, lifetime_ms;
+struct session_config {                /* one per worker, shared by its sessions */
+        uint32_t ping_ms, lifetime_ms; /* 0 = never; at most SESSION_SPAN_MAX_MS */
 };
+#define SESSION_SPAN_MAX_MS (UINT32_C(1) << 30) /* 12 days: well within half of the clock's range \
+                                                 */
 
 enum session_do {
         DO_NOTHING,
-        DO_HELLO,  /* recovered, reason: send hello, then ask session_next */
-        DO_ENTRY,  /* send the frame of entry `seq` */
-        DO_RESET,  /* send the snapshot's reset frame with `reason` */
+        DO_HELLO, /* recovered, reason: send hello, then ask session_next */
+        DO_ENTRY, /* send the frame of entry `seq` */
+        DO_RESET, /* send the snapshot's reset frame with `reason` */
         DO_PING,
         DO_TIME,   /* answer with t0 and t1 */
         DO_GOAWAY, /* goaway */
@@ -62,27 +78,42 @@ struct session_action {
         int64_t t0;
 };
 
-/* The device is let in. `since` is NULL without a token; `malformed` when it had one that does not parse.
- * Returns DO_HELLO, or DO_NOTHING (WAITING). `jitter` is a random number that spreads pings and lifetime. */
+/* The device is let in. `session` is zero-filled but for encoding and wants_ack. `since` is NULL
+ * without a token; `malformed` when it had one that does not parse. The ring has been installed.
+ * Returns DO_HELLO, or DO_NOTHING (WAITING). `jitter` is a random number that spreads pings and
+ * lifetime. */
 struct session_action session_join(struct session *session, const struct session_config *config,
-                                   const struct ring *ring, const struct token *since, bool malformed,
-                                   uint32_t now_ms, uint64_t jitter);
-/* WAITING only: the ring has grown, or (`confirmed`) its head is known to be the log's. DO_HELLO/NOTHING. */
-struct session_action session_retry(struct session *session, const struct ring *ring, bool confirmed);
+                                   const struct ring *ring, const struct token *since,
+                                   bool malformed, uint32_t now_ms, uint64_t jitter);
+/* WAITING only: the ring has grown, or (`confirmed`) its head is known to be the log's.
+ * DO_HELLO/NOTHING. */
+struct session_action session_retry(struct session *session, const struct ring *ring,
+                                    bool confirmed);
 
-/* The socket takes more: DO_ENTRY (the cursor moves: the frame will be finished whatever comes), DO_RESET
- * (the cursor moves to the head), DO_CLOSE (second overflow), DO_NOTHING (has all). */
+/* The socket takes more: DO_ENTRY (the cursor moves: the frame will be finished whatever comes),
+ * DO_RESET (the cursor moves to the head), DO_CLOSE (second overflow), DO_NOTHING (has all). */
 struct session_action session_next(struct session *session, const struct ring *ring);
 
-/* The ring was re-installed. `before` is the ring as it was: the session's place is judged by tag. */
+/* Of the frames that session_next gave out since, those after `begun` did not begin to be sent:
+ * they are still to come. `begun` is the cursor before, or one of the numbers given out. */
+void session_rewind(struct session *session, seqno begun);
+
+/* The ring was re-installed. `before` is the ring as it was: the session's place is judged by tag.
+ */
 void session_rejudge(struct session *session, const struct ring *before, const struct ring *after);
 
 /* A message came. DO_NOTHING, DO_TIME, DO_CLOSE. */
 struct session_action session_message(struct session *session, const struct message *message,
                                       const struct ring *ring, uint32_t now_ms);
+/* A ping, or a message whose type this version does not know: nothing but its share of the token
+ * bucket. DO_NOTHING, DO_CLOSE. */
+struct session_action session_noise(struct session *session, uint32_t now_ms);
 void session_pong(struct session *session);
-/* The timer fired (due_ms has come). DO_PING, DO_GOAWAY, DO_CLOSE, DO_NOTHING; due_ms is set anew. */
+/* The timer fired (due_ms has come). DO_PING, DO_GOAWAY, DO_CLOSE, DO_NOTHING; due_ms is set anew.
+ */
 struct session_action session_timer(struct session *session, const struct session_config *config,
                                     uint32_t now_ms);
-/* Say goodbye: DO_GOAWAY; due_ms is when the node closes by itself. */
-struct session_action session_leave(struct session *session, const struct goaway *goaway, uint32_t now_ms);
+/* Say goodbye: DO_GOAWAY; due_ms is when the node closes by itself (the caller may bring it
+ * forward). DO_NOTHING when it has been said already or the session is closed. */
+struct session_action session_leave(struct session *session, const struct goaway *goaway,
+                                    uint32_t now_ms);

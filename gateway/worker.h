@@ -25,9 +25,10 @@ struct worker_options {
         char node[NODE_NAME_MAX + 1];
         uint32_t ping_ms, lifetime_ms, ack_spread_ms;
         uint64_t max_devices; /* share of this worker */
-        size_t ring_capacity;
+        size_t ring_capacity; /* 0 = RING_CAPACITY_DEFAULT */
         struct door_rules rules;
-        struct loader *loader; /* borrowed, outlives the worker */
+        struct loader *loader; /* borrowed, outlives the worker; NULL: every prefetch is answered 503 */
+        uint32_t handshake_ms; /* from accept to a whole request head; 0 = 5 s */
 };
 
 /* Listens, starts the thread. Until the first install devices are refused with 503. On ERR_IO *ret_why is

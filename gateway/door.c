@@ -1,0 +1,302 @@
+/* gateway/door.c -- what a request is, decided from its head alone. Paths are compared as sent:
+ * nothing is normalised, so no two readings of one path can differ. Refuses to know sockets, load
+ * and tokens' worth; whether there is room is asked later, by whoever holds the rooms. */
+#include "gateway/door.h"
+
+#include <string.h>
+
+#include "base/check.h"
+
+static void refuse(struct door_verdict *verdict, unsigned status, const char *title,
+                   const char *detail)
+{
+        verdict->kind = DOOR_REFUSE;
+        verdict->status = status;
+        verdict->title = title;
+        verdict->detail = detail;
+}
+
+/* --- small readers
+ * ---------------------------------------------------------------------------------- */
+
+/* Sec-WebSocket-Key is 16 bytes in base64 (RFC 6455 4.1): 22 characters, the last of which has only
+ * two bits to carry, and "==". */
+static bool ws_key_is_valid(struct slice key)
+{
+        static const char alphabet[] =
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+        if (key.at == NULL || key.len != 24 || key.at[22] != '=' || key.at[23] != '=')
+                return false;
+        for (size_t i = 0; i < 22; i++)
+                if (key.at[i] == '\0' || strchr(alphabet, key.at[i]) == NULL)
+                        return false;
+        return strchr("AQgw", key.at[21]) != NULL;
+}
+
+/* The first subprotocol of the client's list that we speak: the order is its preference (RFC
+ * 6455 1.9). */
+static bool choose_encoding(struct slice list, enum encoding *ret_encoding)
+{
+        const char *at = list.at, *end = list.at + list.len;
+
+        while (at < end) {
+                const char *comma = memchr(at, ',', (size_t)(end - at));
+                const char *stop = comma != NULL ? comma : end;
+                const char *last = stop;
+
+                while (at < last && (*at == ' ' || *at == '\t'))
+                        at++;
+                while (last > at && (last[-1] == ' ' || last[-1] == '\t'))
+                        last--;
+                for (int e = 0; e < ENCODINGS; e++) {
+                        if (slice_is((struct slice){ at, (size_t)(last - at) },
+                                     encoding_subprotocol[e])) {
+                                *ret_encoding = (enum encoding)e;
+                                return true;
+                        }
+                }
+                at = comma != NULL ? comma + 1 : end;
+        }
+        return false;
+}
+
+static int hex_digit(char c)
+{
+        if (c >= '0' && c <= '9')
+                return c - '0';
+        if (c >= 'a' && c <= 'f')
+                return c - 'a' + 10;
+        if (c >= 'A' && c <= 'F')
+                return c - 'A' + 10;
+        return -1;
+}
+
+/* One segment of the path, percent-decoded: clients escape the ':' that our ids may hold. False for
+ * a broken escape or more than `max` bytes; what the bytes may be is the caller's to say. */
+static bool decode_segment(const char *at, size_t len, size_t max, char *out, size_t *ret_len)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < len; i++) {
+                char c = at[i];
+
+                if (c == '%') {
+                        int high = i + 2 < len ? hex_digit(at[i + 1]) : -1;
+                        int low = i + 2 < len ? hex_digit(at[i + 2]) : -1;
+
+                        if (high < 0 || low < 0)
+                                return false;
+                        c = (char)(high * 16 + low);
+                        i += 2;
+                }
+                if (n == max)
+                        return false;
+                out[n++] = c;
+        }
+        out[n] = '\0';
+        *ret_len = n;
+        return true;
+}
+
+/* A query parameter that must be a name if it is there. Refuses and returns false if it is not. */
+static bool read_name(const struct head *head, const char *param, char *out, size_t max,
+                      struct door_verdict *verdict, const char *title, bool *ret_found)
+{
+        enum err err = head_param(head, param, out, max + 1);
+
+        *ret_found = err == OK;
+        if (err == ERR_NOT_FOUND)
+                return true;
+        if (err != OK || !name_is_valid(out, strlen(out), max)) {
+                refuse(
+                    verdict, 400, title,
+                    "Use 1 to 128 (device) or 64 (cohort) of the characters A-Z a-z 0-9 . _ : ~ -, "
+                    "once.");
+                return false;
+        }
+        return true;
+}
+
+/* --- the rooms
+ * ---------------------------------------------------------------------------------------- */
+
+static bool read_cohort(const struct head *head, struct door_verdict *verdict)
+{
+        bool found;
+
+        if (!read_name(head, "cohort", verdict->cohort, COHORT_MAX, verdict, "cohort is not valid",
+                       &found))
+                return false;
+        if (!found)
+                memcpy(verdict->cohort, COHORT_DEFAULT, sizeof(COHORT_DEFAULT));
+        return true;
+}
+
+static bool read_since(const struct head *head, struct door_verdict *verdict)
+{
+        char text[TOKEN_TEXT_MAX + 1];
+
+        switch (head_param(head, "since", text, sizeof(text))) {
+        case ERR_NOT_FOUND:
+                return true;
+        case OK:
+                if (token_parse(text, strlen(text), &verdict->since) == OK)
+                        verdict->has_since = true;
+                else
+                        verdict->since_malformed = true;
+                return true;
+        case ERR_TOO_LARGE:
+                verdict->since_malformed =
+                    true; /* a reset helps this device, a refusal would not */
+                return true;
+        default:
+                refuse(verdict, 400, "since is not valid",
+                       "Give the resume token once, as the node sent it.");
+                return false;
+        }
+}
+
+static bool read_ack(const struct head *head, struct door_verdict *verdict)
+{
+        char text[2];
+        enum err err = head_param(head, "ack", text, sizeof(text));
+
+        verdict->wants_ack = true;
+        if (err == ERR_NOT_FOUND)
+                return true;
+        if (err == OK && (strcmp(text, "0") == 0 || strcmp(text, "1") == 0)) {
+                verdict->wants_ack = text[0] == '1';
+                return true;
+        }
+        refuse(verdict, 400, "ack is not valid", "Use ack=0 or ack=1, once.");
+        return false;
+}
+
+static bool origin_is_allowed(const struct head *head, const struct door_rules *rules)
+{
+        if (rules->n_origins == 0 || head->origin.at == NULL)
+                return true; /* native apps send none; only browsers must be held to the list */
+        for (unsigned i = 0; i < rules->n_origins; i++)
+                if (slice_is(head->origin, rules->origins[i]))
+                        return true;
+        return false;
+}
+
+/* RFC 6455 4.2.1, in the order in which an answer helps most. */
+static bool check_upgrade(const struct head *head, const struct door_rules *rules,
+                          struct door_verdict *verdict)
+{
+        if (head->minor < 1 || !head->connection_upgrade || head->upgrade.at == NULL ||
+            !slice_has_token(head->upgrade, "websocket")) {
+                refuse(verdict, 426, "this is a WebSocket endpoint",
+                       "Connect with a WebSocket client; to poll instead, use /v1/events.");
+                return false;
+        }
+        if (head->ws_version.at == NULL || !slice_is(head->ws_version, "13")) {
+                refuse(verdict, 426, "WebSocket version is not 13",
+                       "Send Sec-WebSocket-Version: 13.");
+                return false;
+        }
+        if (!ws_key_is_valid(head->ws_key)) {
+                refuse(verdict, 400, "Sec-WebSocket-Key is not valid",
+                       "Send 16 random bytes in base64.");
+                return false;
+        }
+        if (!origin_is_allowed(head, rules)) {
+                refuse(verdict, 403, "origin is not allowed",
+                       "Ask the operator to add this origin to --origin.");
+                return false;
+        }
+        return true;
+}
+
+static void decide_connect(const struct head *head, const struct door_rules *rules,
+                           struct door_verdict *verdict)
+{
+        bool found;
+
+        if (!check_upgrade(head, rules, verdict))
+                return;
+        if (!read_name(head, "device", verdict->device, DEVICE_ID_MAX, verdict,
+                       "device is not valid", &found))
+                return;
+        if (!found) {
+                refuse(verdict, 400, "device is missing",
+                       "Add ?device=ID, an id that stays the same for this device.");
+                return;
+        }
+        if (!read_cohort(head, verdict) || !read_since(head, verdict) || !read_ack(head, verdict))
+                return;
+        if (head->ws_protocol.at != NULL) {
+                /* A browser fails a connection whose offer was not taken up: say why instead. */
+                if (!choose_encoding(head->ws_protocol, &verdict->encoding)) {
+                        refuse(verdict, 400, "subprotocol is not known",
+                               "Offer kickoff.v1.json or kickoff.v1.msgpack.");
+                        return;
+                }
+                verdict->subprotocol_named = true;
+        }
+        memcpy(verdict->ws_key, head->ws_key.at, sizeof(verdict->ws_key));
+        verdict->kind = DOOR_CONNECT;
+}
+
+static void decide_prefetch(const struct head *head, const char *segment, size_t len,
+                            struct door_verdict *verdict)
+{
+        size_t event_len = 0;
+
+        if (memchr(segment, '/', len) != NULL) {
+                refuse(verdict, 404, "no such page", "Bundles are at /v1/prefetch/EVENT.");
+                return;
+        }
+        if (!decode_segment(segment, len, EVENT_ID_MAX, verdict->event, &event_len) ||
+            !name_is_valid(verdict->event, event_len, EVENT_ID_MAX)) {
+                refuse(verdict, 400, "event id is not valid",
+                       "Use 1 to 64 of the characters A-Z a-z 0-9 . _ : ~ -.");
+                return;
+        }
+        if (read_cohort(head, verdict))
+                verdict->kind = DOOR_PREFETCH;
+}
+
+/* --- the door
+ * --------------------------------------------------------------------------------------- */
+
+void door_decide(const struct head *head, const struct door_rules *rules,
+                 struct door_verdict *ret_verdict)
+{
+        static const char prefetch[] = "/v1/prefetch/";
+        const size_t prefetch_len = sizeof(prefetch) - 1;
+        struct door_verdict *verdict = ret_verdict;
+        enum { NO_PAGE, CONNECT, EVENTS, HEALTH, PREFETCH } page = NO_PAGE;
+
+        memset(verdict, 0, sizeof(*verdict));
+        if (slice_is(head->path, "/v1/connect"))
+                page = CONNECT;
+        else if (slice_is(head->path, "/v1/events"))
+                page = EVENTS;
+        else if (slice_is(head->path, "/healthz"))
+                page = HEALTH;
+        else if (head->path.len > prefetch_len &&
+                 memcmp(head->path.at, prefetch, prefetch_len) == 0)
+                page = PREFETCH;
+
+        verdict->head_only = slice_is(head->method, "HEAD");
+        if (head->has_body) {
+                refuse(verdict, 400, "a request to this port has no body",
+                       "Producers use the admin port.");
+        } else if (page == NO_PAGE) {
+                refuse(verdict, 404, "no such page",
+                       "Devices use /v1/connect, /v1/prefetch/EVENT and /v1/events.");
+        } else if (!slice_is(head->method, "GET") && (!verdict->head_only || page == CONNECT)) {
+                refuse(verdict, 405, "method is not allowed", "Use GET.");
+        } else if (page == CONNECT) {
+                decide_connect(head, rules, verdict);
+        } else if (page == PREFETCH) {
+                decide_prefetch(head, head->path.at + prefetch_len, head->path.len - prefetch_len,
+                                verdict);
+        } else {
+                verdict->kind = page == EVENTS ? DOOR_EVENTS : DOOR_HEALTH;
+        }
+}

@@ -1,0 +1,123 @@
+/* gateway/gateway_metrics.c -- the rows, and the families that have one row per status or reason.
+ */
+#include "gateway/gateway_metrics.h"
+
+#include <stdio.h>
+
+#include "base/check.h"
+
+/* A gauge is the sum of the workers' shares. */
+struct metric m_devices = METRIC_GAUGE("kickoff_devices", "Sessions held.");
+struct metric m_guests =
+    METRIC_GAUGE("kickoff_guests", "Sockets that are not sessions: requests and handshakes.");
+struct metric m_blocked =
+    METRIC_GAUGE("kickoff_blocked", "Sockets that take no more bytes for now.");
+struct metric m_broadcast_ms =
+    METRIC_GAUGE("kickoff_broadcast_last_ms",
+                 "How long the last walk over all sessions took, in ms, summed over the workers.");
+struct metric m_connects_recovered =
+    METRIC_COUNTER("kickoff_connects_total{result=\"recovered\"}", "Devices let in, by result.");
+struct metric m_connects_reset =
+    METRIC_COUNTER("kickoff_connects_total{result=\"reset\"}", "Devices let in, by result.");
+struct metric m_connects_waiting = METRIC_COUNTER(
+    "kickoff_connects_ahead_total", "Devices that knew a later signal than this node at first.");
+struct metric m_signals =
+    METRIC_COUNTER("kickoff_signals_written_total", "Signals written to devices.");
+struct metric m_bytes =
+    METRIC_COUNTER("kickoff_bytes_sent_total", "Bytes written to device sockets.");
+struct metric m_acks = METRIC_COUNTER("kickoff_acks_total", "Acknowledgements by devices.");
+struct metric m_frames_in =
+    METRIC_COUNTER("kickoff_messages_received_total", "Messages and control frames of devices.");
+struct metric m_broadcasts =
+    METRIC_COUNTER("kickoff_broadcasts_total", "Walks over all sessions of a worker.");
+struct metric m_accepted = METRIC_COUNTER("kickoff_accepted_total", "Sockets accepted.");
+struct metric m_accept_paused = METRIC_COUNTER(
+    "kickoff_accept_paused_total", "Times accepting was paused for want of descriptors or memory.");
+struct metric m_head_timeouts = METRIC_COUNTER(
+    "kickoff_handshakes_expired_total", "Sockets closed because no whole request came in time.");
+struct metric m_no_memory =
+    METRIC_COUNTER("kickoff_shed_no_memory_total", "Connections closed for want of memory.");
+struct metric m_resets[RESET_REASONS], m_closes[CLOSE_KINDS];
+
+static const unsigned refused_status[] = { 400, 403, 404, 405, 410, 426, 431, 501, 503, 505 };
+static const unsigned prefetch_status[] = { 200, 304, 404, 410, 503 };
+static struct metric m_refused[countof(refused_status)], m_prefetch[countof(prefetch_status)];
+
+static struct metric *const table[] = {
+        &m_devices,
+        &m_guests,
+        &m_blocked,
+        &m_broadcast_ms,
+        &m_connects_recovered,
+        &m_connects_reset,
+        &m_connects_waiting,
+        &m_signals,
+        &m_bytes,
+        &m_acks,
+        &m_frames_in,
+        &m_broadcasts,
+        &m_accepted,
+        &m_accept_paused,
+        &m_head_timeouts,
+        &m_no_memory,
+};
+
+#define NAME_SIZE 72
+
+static void register_row(struct metric *row, char name[NAME_SIZE], const char *help)
+{
+        struct metric *const rows[] = { row };
+
+        if (row->slot != 0)
+                return;
+        *row = (struct metric)METRIC_COUNTER(name, help);
+        metrics_register(rows, 1);
+}
+
+void gateway_metrics_register(void)
+{
+        static char refused[countof(refused_status)][NAME_SIZE];
+        static char prefetch[countof(prefetch_status)][NAME_SIZE];
+        static char resets[RESET_REASONS][NAME_SIZE], closes[CLOSE_KINDS][NAME_SIZE];
+
+        if (m_devices.slot != 0)
+                return; /* names in use by other threads stay as they are */
+        metrics_register(table, countof(table));
+        for (unsigned i = 0; i < countof(refused_status); i++) {
+                snprintf(refused[i], NAME_SIZE, "kickoff_refused_total{status=\"%u\"}",
+                         refused_status[i]);
+                register_row(&m_refused[i], refused[i], "Requests of devices refused, by status.");
+        }
+        for (unsigned i = 0; i < countof(prefetch_status); i++) {
+                snprintf(prefetch[i], NAME_SIZE, "kickoff_prefetch_total{status=\"%u\"}",
+                         prefetch_status[i]);
+                register_row(&m_prefetch[i], prefetch[i], "Bundle requests answered, by status.");
+        }
+        for (unsigned i = 0; i < RESET_REASONS; i++) {
+                snprintf(resets[i], NAME_SIZE, "kickoff_resets_total{reason=\"%s\"}",
+                         reset_reason_name[i]);
+                register_row(&m_resets[i], resets[i], "Full states sent instead of a replay.");
+        }
+        for (unsigned i = 0; i < CLOSE_KINDS; i++) {
+                snprintf(closes[i], NAME_SIZE, "kickoff_closes_total{reason=\"%s\"}",
+                         close_table[i].name);
+                register_row(&m_closes[i], closes[i], "Sessions ended, by reason.");
+        }
+}
+
+static void count(const unsigned *statuses, const struct metric *rows, size_t n, unsigned status)
+{
+        for (size_t i = 0; i < n; i++)
+                if (statuses[i] == status)
+                        metric_add(&rows[i], 1);
+}
+
+void gateway_metrics_refused(unsigned status)
+{
+        count(refused_status, m_refused, countof(refused_status), status);
+}
+
+void gateway_metrics_prefetch(unsigned status)
+{
+        count(prefetch_status, m_prefetch, countof(prefetch_status), status);
+}

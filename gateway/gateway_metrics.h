@@ -1,0 +1,16 @@
+/* gateway/gateway_metrics.h -- what a node's workers count: one row each, shown at /metrics. */
+#pragma once
+
+#include "base/metrics.h"
+#include "proto/close.h"
+#include "proto/message.h"
+
+extern struct metric m_devices, m_guests, m_blocked, m_broadcast_ms;
+extern struct metric m_connects_recovered, m_connects_reset, m_connects_waiting;
+extern struct metric m_signals, m_bytes, m_acks, m_frames_in, m_broadcasts;
+extern struct metric m_accepted, m_accept_paused, m_head_timeouts, m_no_memory;
+extern struct metric m_resets[RESET_REASONS], m_closes[CLOSE_KINDS];
+
+void gateway_metrics_register(void);            /* main thread; twice is harmless */
+void gateway_metrics_refused(unsigned status);  /* a request answered with an error at the door */
+void gateway_metrics_prefetch(unsigned status); /* a prefetch answered */

@@ -1,0 +1,217 @@
+/* gateway/listener.c -- what an accepted socket needs is set once on the listening socket, since
+ * Linux hands it down (tcp(7)): no setsockopt per device.
+ *
+ * Happy path: readable -> accept up to a batch -> hand over -> the loop turns.
+ * Failure: out of descriptors or memory -> one is let in through the reserve and closed, so that
+ * the peer learns, then no accepting for PAUSE_MS; the sockets at hand are not touched, and nothing
+ * spins. */
+#include "gateway/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "base/log.h"
+#include "gateway/gateway_metrics.h"
+
+#define PAUSE_MS        100
+#define BACKLOG         65535 /* the kernel cuts it to net.core.somaxconn */
+#define USER_TIMEOUT_MS 20000 /* sent, and not acknowledged for so long: the peer is gone */
+#define SEND_BUFFER     65536 /* bounds what the kernel holds for a reader that does not read */
+#define RECEIVE_BUFFER  16384 /* heads and device messages are small */
+
+struct listener {
+        int fd;
+        int reserve; /* a descriptor to give up when there are no others; -1 = given up */
+        uint16_t port;
+        struct event *on_readable, *on_pause_over;
+        struct listener_options options;
+};
+
+static int open_reserve(void)
+{
+        return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void pause_accepting(struct listener *listener, int error)
+{
+        const struct timeval pause = { .tv_usec = PAUSE_MS * 1000 };
+
+        if (listener->reserve >= 0 && (error == EMFILE || error == ENFILE)) {
+                close(listener->reserve);
+
+                int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
+
+                if (fd >= 0)
+                        close(fd);
+                listener->reserve = open_reserve();
+        }
+        metric_add(&m_accept_paused, 1);
+        log_warn("ACCEPT-PAUSED", "why=%s pause_ms=%d", log_quote(strerror(error)), PAUSE_MS);
+        event_del(listener->on_readable);
+        check(event_add(listener->on_pause_over, &pause) == 0);
+}
+
+static void on_pause_over(evutil_socket_t fd, short what, void *arg)
+{
+        struct listener *listener = arg;
+
+        (void)fd;
+        (void)what;
+        if (listener->reserve < 0)
+                listener->reserve = open_reserve();
+        check(event_add(listener->on_readable, NULL) == 0);
+}
+
+static void on_readable(evutil_socket_t listening, short what, void *arg)
+{
+        struct listener *listener = arg;
+        int fds[LISTENER_BATCH];
+        unsigned n = 0, batch = listener->options.batch(listener->options.owner);
+        int error = 0;
+
+        (void)what;
+        check(batch >= 1 && batch <= LISTENER_BATCH);
+        while (n < batch) {
+                int fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+                if (fd >= 0) {
+                        fds[n++] = fd;
+                        continue;
+                }
+                if (errno == EAGAIN)
+                        break;
+                if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+                        error = errno;
+                        break;
+                }
+                /* accept(2): an error of the connection that was to come, not of ours. */
+        }
+        if (n > 0)
+                listener->options.on_accepted(listener->options.owner, fds, n);
+        if (error != 0)
+                pause_accepting(listener, error);
+}
+
+static int set_option(int fd, int level, int option, int value)
+{
+        return setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+/* -1 with errno set, or the socket. */
+static int open_listening(const struct addrinfo *address)
+{
+        int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+        if (fd < 0)
+                return -1;
+        if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) != 0 ||
+            set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) != 0 ||
+            set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1) != 0 ||
+            set_option(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER) != 0 ||
+            set_option(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER) != 0 ||
+            set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) != 0 ||
+            set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS) != 0 ||
+            bind(fd, address->ai_addr, address->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+                int error = errno;
+
+                close(fd);
+                errno = error;
+                return -1;
+        }
+        return fd;
+}
+
+static enum err open_on(struct listener *listener, const char **ret_why)
+{
+        static _Thread_local char why[256];
+        const struct addrinfo hints = { .ai_family = AF_UNSPEC,
+                                        .ai_socktype = SOCK_STREAM,
+                                        .ai_flags = AI_PASSIVE };
+        struct sockaddr_storage bound;
+        socklen_t len = sizeof(bound);
+        struct addrinfo *addresses;
+        char port[8];
+        int error;
+
+        snprintf(port, sizeof(port), "%u", listener->options.port);
+        error = getaddrinfo(listener->options.host, port, &hints, &addresses);
+        if (error != 0) {
+                snprintf(why, sizeof(why), "cannot listen on %.100s: %s", listener->options.host,
+                         gai_strerror(error));
+                *ret_why = why;
+                return ERR_IO;
+        }
+        listener->fd = open_listening(addresses);
+        error = errno;
+        freeaddrinfo(addresses);
+        if (listener->fd < 0) {
+                snprintf(why, sizeof(why), "cannot listen on %.100s:%s: %s", listener->options.host,
+                         port, strerror(error));
+                *ret_why = why;
+                return ERR_IO;
+        }
+        check(getsockname(listener->fd, (struct sockaddr *)&bound, &len) == 0);
+        listener->port =
+            ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
+                                              : ((struct sockaddr_in *)&bound)->sin_port);
+        return OK;
+}
+
+enum err listener_create(struct event_base *base, const struct listener_options *options,
+                         struct listener **ret_listener, const char **ret_why)
+{
+        struct listener *listener = calloc(1, sizeof(*listener));
+        enum err err = ERR_NOMEM;
+
+        if (listener == NULL)
+                return ERR_NOMEM;
+        listener->options = *options;
+        listener->fd = -1;
+        listener->reserve = open_reserve();
+        err = open_on(listener, ret_why);
+        if (err != OK)
+                goto fail;
+        err = ERR_NOMEM;
+        listener->on_readable =
+            event_new(base, listener->fd, EV_READ | EV_PERSIST, on_readable, listener);
+        listener->on_pause_over = evtimer_new(base, on_pause_over, listener);
+        if (listener->on_readable == NULL || listener->on_pause_over == NULL ||
+            event_add(listener->on_readable, NULL) != 0)
+                goto fail;
+        *ret_listener = listener;
+        return OK;
+
+fail:
+        listener_destroy(listener);
+        return err;
+}
+
+void listener_destroy(struct listener *listener)
+{
+        if (listener == NULL)
+                return;
+        if (listener->on_readable != NULL)
+                event_free(listener->on_readable);
+        if (listener->on_pause_over != NULL)
+                event_free(listener->on_pause_over);
+        if (listener->fd >= 0)
+                close(listener->fd);
+        if (listener->reserve >= 0)
+                close(listener->reserve);
+        free(listener);
+}
+
+uint16_t listener_port(const struct listener *listener)
+{
+        return listener->port;
+}

@@ -1,0 +1,168 @@
+/* gateway/output.c -- decides where bytes wait that do not fit. Knows pieces and sockets; refuses
+ * to know what the bytes say and whose turn it is. */
+#include "gateway/output.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "gateway/gateway_metrics.h"
+#include "gateway/worker_inside.h"
+
+struct pending { /* a short queue; items[0] goes first */
+        unsigned n;
+        struct {
+                struct blob *blob; /* a reference */
+                uint32_t at;       /* bytes of it that are out */
+        } items[PENDING_MAX];
+};
+
+/* Bytes sent, 0 if the socket is full, -1 if it is lost. */
+static ssize_t send_pieces(struct conn *conn, const struct piece *pieces, unsigned n)
+{
+        struct iovec iov[OUTPUT_PIECES];
+        struct msghdr message = { .msg_iov = iov, .msg_iovlen = n };
+        ssize_t sent;
+
+        do {
+                if (n == 1) {
+                        sent = send(conn->fd, pieces[0].at, pieces[0].len,
+                                    MSG_DONTWAIT | MSG_NOSIGNAL);
+                        continue;
+                }
+                check(n <= OUTPUT_PIECES);
+                for (unsigned i = 0; i < n; i++)
+                        iov[i] = (struct iovec){ (void *)(uintptr_t)pieces[i].at, pieces[i].len };
+                sent = sendmsg(conn->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        } while (sent < 0 && errno == EINTR);
+        if (sent > 0)
+                metric_add(&m_bytes, sent);
+        if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM))
+                return 0; /* ENOBUFS, ENOMEM: the kernel is short of it; try again when writable */
+        return sent;
+}
+
+static bool keep(struct conn *conn, const struct piece *piece, uint32_t sent)
+{
+        struct pending *pending = conn->pending;
+        struct blob *blob;
+
+        if (pending == NULL) {
+                pending = malloc(sizeof(*pending));
+                if (pending == NULL)
+                        return false;
+                pending->n = 0;
+                conn->pending = pending;
+        }
+        check(pending->n < PENDING_MAX);
+        if (piece->blob != NULL) {
+                blob = blob_ref(piece->blob);
+                sent += (uint32_t)((const uint8_t *)piece->at - blob->data);
+        } else {
+                blob = blob_create((const uint8_t *)piece->at + sent, piece->len - sent);
+                sent = 0;
+        }
+        if (blob == NULL)
+                return false;
+        pending->items[pending->n].blob = blob;
+        pending->items[pending->n++].at = sent;
+        return true;
+}
+
+static enum output lose(struct worker *worker, struct conn *conn)
+{
+        conn_close(worker, conn);
+        return OUTPUT_LOST;
+}
+
+static enum output shed(struct worker *worker, struct conn *conn)
+{
+        metric_add(&m_no_memory, 1);
+        return lose(worker, conn);
+}
+
+enum output output_send(struct worker *worker, struct conn *conn, const struct piece *pieces,
+                        unsigned n, enum output_keep how, unsigned *ret_begun)
+{
+        unsigned i = 0, waiting = conn->pending != NULL ? conn->pending->n : 0;
+        size_t left = 0;
+
+        if (waiting == 0) {
+                ssize_t sent = send_pieces(conn, pieces, n);
+
+                if (sent < 0)
+                        return lose(worker, conn);
+                if (__builtin_expect(n == 1 && (size_t)sent == pieces[0].len, 1)) {
+                        *ret_begun = 1;
+                        return OUTPUT_SENT;
+                }
+                for (left = (size_t)sent; i < n && left >= pieces[i].len; i++)
+                        left -= pieces[i].len;
+        }
+        if (i == n) {
+                *ret_begun = n;
+                return OUTPUT_SENT;
+        }
+        /* pieces[i] is out but for `left` bytes of it; those after it have not begun. */
+        unsigned begun = left > 0 ? i + 1 : i, end = how == KEEP_ALL ? n : begun;
+
+        if (waiting + (end - i) > PENDING_MAX) {
+                check(waiting > 0); /* whoever sends more at once than may wait, made the mistake */
+                return OUTPUT_FULL;
+        }
+        for (; i < end; i++, left = 0)
+                if (!keep(conn, &pieces[i], (uint32_t)left))
+                        return shed(worker, conn);
+        *ret_begun = begun;
+        conn_want_write(worker, conn, true);
+        return OUTPUT_BLOCKED;
+}
+
+enum output output_flush(struct worker *worker, struct conn *conn)
+{
+        struct pending *pending = conn->pending;
+        struct piece pieces[PENDING_MAX];
+        unsigned i = 0;
+        ssize_t sent;
+
+        if (pending == NULL)
+                return OUTPUT_SENT;
+        for (unsigned k = 0; k < pending->n; k++) {
+                struct blob *blob = pending->items[k].blob;
+
+                pieces[k] = (struct piece){ blob->data + pending->items[k].at,
+                                            blob->len - pending->items[k].at, blob };
+        }
+        sent = send_pieces(conn, pieces, pending->n);
+        if (sent < 0)
+                return lose(worker, conn);
+        for (size_t left = (size_t)sent; left > 0; i++) {
+                if (left < pieces[i].len) {
+                        pending->items[i].at += (uint32_t)left;
+                        break;
+                }
+                left -= pieces[i].len;
+                blob_unref(pending->items[i].blob);
+                pending->items[i].blob = NULL;
+        }
+        if (i == pending->n) {
+                free(pending);
+                conn->pending = NULL;
+                return OUTPUT_SENT;
+        }
+        for (unsigned k = i; k < pending->n; k++)
+                pending->items[k - i] = pending->items[k];
+        pending->n -= i;
+        return OUTPUT_BLOCKED;
+}
+
+void output_drop(struct conn *conn)
+{
+        if (conn->pending == NULL)
+                return;
+        for (unsigned i = 0; i < conn->pending->n; i++)
+                blob_unref(conn->pending->items[i].blob);
+        free(conn->pending);
+        conn->pending = NULL;
+}

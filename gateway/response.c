@@ -1,0 +1,153 @@
+/* gateway/response.c -- one place for every head this port writes. Browsers on other sites may read
+ * all of it: nothing here depends on cookies or on who asks. */
+#include "gateway/response.h"
+
+#include <string.h>
+
+#include "proto/ws.h"
+
+#define EVERYBODY                            \
+        "Access-Control-Allow-Origin: *\r\n" \
+        "Access-Control-Expose-Headers: ETag, Retry-After\r\n"
+
+static const char *reason_phrase(unsigned status)
+{
+        static const struct {
+                unsigned status;
+                const char *phrase;
+        } table[] = {
+                { 400, "Bad Request" },
+                { 403, "Forbidden" },
+                { 404, "Not Found" },
+                { 405, "Method Not Allowed" },
+                { 410, "Gone" },
+                { 426, "Upgrade Required" },
+                { 431, "Request Header Fields Too Large" },
+                { 501, "Not Implemented" },
+                { 503, "Service Unavailable" },
+                { 505, "HTTP Version Not Supported" },
+        };
+
+        for (size_t i = 0; i < countof(table); i++)
+                if (table[i].status == status)
+                        return table[i].phrase;
+        return "Refused"; /* a client must not care (RFC 9112 4) */
+}
+
+static void add_number(struct buf *out, const char *before, uint64_t number)
+{
+        buf_str(out, before);
+        buf_u64(out, number);
+        buf_str(out, "\r\n");
+}
+
+void response_refusal(struct buf *out, const struct refusal_text *text, unsigned retry_s,
+                      unsigned max_age_s, bool closes, bool head_only)
+{
+        char array[512];
+        struct buf body;
+
+        buf_init_fixed(&body, array, sizeof(array));
+        buf_str(&body, "{\"title\":\"");
+        buf_str(&body, text->title);
+        buf_str(&body, "\",\"status\":");
+        buf_u64(&body, text->status);
+        buf_str(&body, ",\"detail\":\"");
+        buf_str(&body, text->detail);
+        buf_str(&body, "\"}\n");
+        check(!body.failed); /* our own sentences */
+
+        buf_str(out, "HTTP/1.1 ");
+        buf_u64(out, text->status);
+        buf_char(out, ' ');
+        buf_str(out, reason_phrase(text->status));
+        buf_str(out, "\r\nContent-Type: application/problem+json\r\n");
+        add_number(out, "Content-Length: ", body.len);
+        if (retry_s > 0)
+                add_number(out, "Retry-After: ", retry_s);
+        if (max_age_s > 0)
+                add_number(out, "Cache-Control: public, max-age=", max_age_s);
+        else
+                buf_str(out, "Cache-Control: no-store\r\n");
+        if (text->status == 405)
+                buf_str(out, "Allow: GET, HEAD\r\n");
+        if (text->status == 426) /* RFC 9110 15.5.22, RFC 6455 4.4; Upgrade needs Connection */
+                buf_str(out, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+        if (closes)
+                buf_str(out, text->status == 426 ? "Connection: close, Upgrade\r\n"
+                                                 : "Connection: close\r\n");
+        else if (text->status == 426)
+                buf_str(out, "Connection: Upgrade\r\n");
+        buf_str(out, EVERYBODY "\r\n");
+        if (!head_only)
+                buf_add(out, body.data, body.len);
+}
+
+void response_health(struct buf *out, bool closes, bool head_only)
+{
+        buf_str(out, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n"
+                     "Cache-Control: no-store\r\n");
+        if (closes)
+                buf_str(out, "Connection: close\r\n");
+        buf_str(out, head_only ? "\r\n" : "\r\nok\n");
+}
+
+static void add_etag(struct buf *out, const struct token *token)
+{
+        char text[TOKEN_TEXT_MAX + 1];
+        size_t len = token_format(token, text);
+
+        buf_str(out, "ETag: \"");
+        buf_add(out, text, len);
+        buf_str(out, "\"\r\nCache-Control: no-cache\r\n" EVERYBODY);
+}
+
+void response_events_head(struct buf *out, const struct token *token, size_t body_len, bool closes)
+{
+        buf_str(out, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n");
+        add_number(out, "Content-Length: ", body_len);
+        add_etag(out, token);
+        buf_str(out, closes ? "Connection: close\r\n\r\n" : "\r\n");
+}
+
+void response_events_304(struct buf *out, const struct token *token, bool closes)
+{
+        buf_str(out, "HTTP/1.1 304 Not Modified\r\n");
+        add_etag(out, token);
+        buf_str(out, closes ? "Connection: close\r\n\r\n" : "\r\n");
+}
+
+bool response_events_matches(const struct token *token, struct slice if_none_match)
+{
+        char quoted[TOKEN_TEXT_MAX + 3];
+        size_t len;
+
+        if (if_none_match.at == NULL)
+                return false;
+        if (slice_is(if_none_match, "*"))
+                return true;
+        /* A token holds neither quotes nor commas, so its quoted text can only be a whole member of
+         * the list, weak or strong (RFC 9110 13.1.2 compares weakly). */
+        quoted[0] = '"';
+        len = 1 + token_format(token, quoted + 1);
+        quoted[len++] = '"';
+        return memmem(if_none_match.at, if_none_match.len, quoted, len) != NULL;
+}
+
+void response_upgrade(struct buf *out, const char key[24], bool names_subprotocol,
+                      enum encoding encoding)
+{
+        char accept[29];
+
+        ws_accept_key(key, accept);
+        buf_str(out, "HTTP/1.1 101 Switching Protocols\r\n"
+                     "Upgrade: websocket\r\n"
+                     "Connection: Upgrade\r\n"
+                     "Sec-WebSocket-Accept: ");
+        buf_add(out, accept, 28);
+        if (names_subprotocol) {
+                buf_str(out, "\r\nSec-WebSocket-Protocol: ");
+                buf_str(out, encoding_subprotocol[encoding]);
+        }
+        buf_str(out, "\r\n\r\n");
+}

@@ -1,0 +1,553 @@
+/* gateway/session_io.c -- the acts. Happy path of a device: upgrade (101, hello and reset or replay
+ * leave in one send) -> per signal one send of the shared frame -> ping and pong -> goaway ->
+ * close.
+ *
+ * Failure modes: socket full -> wants_write, and the cursor goes on from where it is when there is
+ * room; peer gone -> conn_close; bytes that are no frame or no message -> close frame with the
+ * reason; no memory -> this one connection is shed. Private answers (pong, time) to a device that
+ * does not read are dropped. */
+#include "gateway/session_io.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "gateway/gateway_metrics.h"
+#include "gateway/output.h"
+#include "gateway/response.h"
+#include "gateway/worker_inside.h"
+
+#define FRAMES_PER_TURN 64     /* of one session; then others have theirs */
+#define BYTES_PER_TURN  262144 /* the same in bytes */
+#define SMALL_FRAME     1024   /* hello, time, goaway */
+
+/* --- frames of one device's own
+ * ------------------------------------------------------------------------ */
+
+static enum ws_opcode data_opcode(const struct conn *conn)
+{
+        return conn->session.encoding == ENCODING_JSON ? WS_TEXT : WS_BINARY;
+}
+
+static void add_message(struct buf *out, const struct conn *conn, const struct message *message)
+{
+        char array[SMALL_FRAME];
+        uint8_t header[WS_HEADER_MAX];
+        struct buf payload;
+
+        buf_init_fixed(&payload, array, sizeof(array));
+        message_encode(message, (enum encoding)conn->session.encoding, &payload);
+        check(!payload.failed); /* fields of known sizes */
+        buf_add(out, header, ws_header(header, data_opcode(conn), payload.len));
+        buf_add(out, payload.data, payload.len);
+}
+
+static void add_hello(struct worker *worker, struct buf *out, const struct conn *conn,
+                      const struct session_action *action, const struct token *since)
+{
+        const struct worker_options *options = &worker->options;
+        struct message message = { .type = MESSAGE_HELLO };
+        struct hello *hello = &message.hello;
+
+        memcpy(hello->node, options->node, sizeof(hello->node));
+        token_hex(conn->name->session, hello->session);
+        /* The device's place before the frames that follow: its own token, or where the reset will
+         * put it. */
+        hello->token = action->recovered ? *since : *ring_head(worker->ring);
+        hello->now = clock_wall_ms();
+        hello->ping_s = options->ping_ms / 1000;
+        hello->lifetime_s = options->lifetime_ms / 1000;
+        hello->ack_spread_ms = options->ack_spread_ms;
+        hello->recovered = action->recovered;
+        hello->has_reason = !action->recovered;
+        hello->reason = action->reason;
+        add_message(out, conn, &message);
+        metric_add(action->recovered ? &m_connects_recovered : &m_connects_reset, 1);
+}
+
+/* Bytes that concern this device alone. FULL means that it has not read for long: the caller
+ * chooses. */
+static enum output send_private(struct worker *worker, struct conn *conn, const void *bytes,
+                                size_t len)
+{
+        const struct piece piece = { bytes, (uint32_t)len, NULL };
+        unsigned begun;
+
+        return output_send(worker, conn, &piece, 1, KEEP_ALL, &begun);
+}
+
+static enum output send_message(struct worker *worker, struct conn *conn,
+                                const struct message *message)
+{
+        char array[SMALL_FRAME + WS_HEADER_MAX];
+        struct buf out;
+
+        buf_init_fixed(&out, array, sizeof(array));
+        add_message(&out, conn, message);
+        return send_private(worker, conn, out.data, out.len);
+}
+
+/* --- ending
+ * ---------------------------------------------------------------------------------------------- */
+
+void session_io_close(struct worker *worker, struct conn *conn, enum close_reason reason)
+{
+        uint8_t frame[2 + WS_CONTROL_MAX];
+
+        conn_leave(worker, conn, reason);
+        switch (send_private(worker, conn, frame, ws_close_frame(frame, reason))) {
+        case OUTPUT_SENT:
+        case OUTPUT_BLOCKED:
+                conn_finish(worker, conn);
+                break;
+        case OUTPUT_FULL: /* it does not read: no use in saying more */
+                conn_close(worker, conn);
+                break;
+        case OUTPUT_LOST:
+                break;
+        }
+}
+
+/* RFC 6455 5.5.1: answer with the same code; 7.1.1: then the server closes first. */
+static void answer_close(struct worker *worker, struct conn *conn, uint16_t code)
+{
+        uint8_t frame[4] = { 0x80 | WS_CLOSE, 2, (uint8_t)(code >> 8), (uint8_t)code };
+        size_t len = 4;
+
+        if (code == 1005) { /* it gave none */
+                frame[1] = 0;
+                len = 2;
+        }
+        conn_leave(worker, conn, CLOSE_GONE);
+        switch (send_private(worker, conn, frame, len)) {
+        case OUTPUT_BLOCKED:
+                conn_finish(worker, conn);
+                break;
+        case OUTPUT_SENT: /* it sends nothing after its close frame, so no reset can hit ours */
+        case OUTPUT_FULL:
+                conn_close(worker, conn);
+                break;
+        case OUTPUT_LOST:
+                break;
+        }
+}
+
+/* --- what is next
+ * ------------------------------------------------------------------------------------------ */
+
+static struct blob *reset_frame(struct worker *worker, const struct conn *conn,
+                                const struct session_action *action)
+{
+        check(snapshot_token(worker->snapshot)->seq == action->seq);
+        metric_add(&m_resets[action->reason], 1);
+        return snapshot_frame(worker->snapshot, action->reason,
+                              (enum encoding)conn->session.encoding);
+}
+
+static struct blob *entry_frame(struct worker *worker, const struct conn *conn, seqno seq)
+{
+        struct entry *entry = ring_at(worker->ring, seq);
+
+        check(entry != NULL);
+        return entry->frames[conn->session.encoding];
+}
+
+static enum output send_reset(struct worker *worker, struct conn *conn,
+                              const struct session_action *action, size_t *bytes)
+{
+        struct blob *frame = reset_frame(worker, conn, action);
+        struct piece piece;
+        unsigned begun;
+
+        if (frame == NULL) {
+                metric_add(&m_no_memory, 1);
+                session_io_close(worker, conn, CLOSE_INTERNAL);
+                return OUTPUT_LOST;
+        }
+        *bytes += frame->len;
+        piece = (struct piece){ frame->data, frame->len, frame };
+        return output_send(worker, conn, &piece, 1, KEEP_ALL, &begun);
+}
+
+/* Entries from `first` on, as many as there are and one system call takes. */
+static enum output send_entries(struct worker *worker, struct conn *conn, seqno first,
+                                unsigned *frames, size_t *bytes)
+{
+        struct piece pieces[OUTPUT_PIECES];
+        unsigned n = 0, begun = 0;
+        enum output output;
+
+        for (seqno seq = first;; seq++) {
+                struct blob *frame = entry_frame(worker, conn, seq);
+
+                pieces[n++] = (struct piece){ frame->data, frame->len, frame };
+                *bytes += frame->len;
+                if (n == OUTPUT_PIECES)
+                        break;
+
+                struct session_action action = session_next(&conn->session, worker->ring);
+
+                if (action.what == DO_NOTHING)
+                        break;
+                check(action.what == DO_ENTRY &&
+                      action.seq == seq + 1); /* resets come before entries */
+        }
+        output = output_send(worker, conn, pieces, n, KEEP_BEGUN, &begun);
+        if (output == OUTPUT_LOST)
+                return output;
+        if (begun < n)
+                session_rewind(&conn->session, first + begun - 1);
+        metric_add(&m_signals, begun);
+        *frames += n;
+        return output;
+}
+
+/* Sends what is next until there is nothing, or no room, or others must have their turn. */
+static void pump(struct worker *worker, struct conn *conn)
+{
+        unsigned frames = 0;
+        size_t bytes = 0;
+
+        check(conn->pending == NULL);
+        while (frames < FRAMES_PER_TURN && bytes < BYTES_PER_TURN) {
+                struct session_action action = session_next(&conn->session, worker->ring);
+                enum output output;
+
+                if (action.what == DO_NOTHING) {
+                        conn_want_write(worker, conn, false);
+                        return;
+                }
+                if (action.what == DO_CLOSE) {
+                        session_io_close(worker, conn, action.close);
+                        return;
+                }
+                if (action.what == DO_RESET)
+                        output = send_reset(worker, conn, &action, &bytes);
+                else
+                        output = send_entries(worker, conn, action.seq, &frames, &bytes);
+                if (output != OUTPUT_SENT)
+                        return; /* lost, or told when there is room */
+        }
+        conn_want_write(worker, conn, true); /* the next turn of the loop brings us back */
+}
+
+void session_io_writable(struct worker *worker, struct conn *conn)
+{
+        if (output_flush(worker, conn) == OUTPUT_SENT)
+                pump(worker, conn);
+}
+
+/* --- beginning
+ * ------------------------------------------------------------------------------------------- */
+
+static void arm(struct worker *worker, struct conn *conn)
+{
+        int32_t in_ms = (int32_t)(conn->session.due_ms - worker_now(worker));
+
+        conn_set_timer(worker, conn, in_ms > 0 ? (uint64_t)in_ms : 0);
+}
+
+/* After `out`'s bytes (101, or nothing): hello, and the frames after it while they fit, in one
+ * send. A reset too big to be copied goes along as it is; entries too many are left to pump(). */
+static enum output greet(struct worker *worker, struct conn *conn, struct buf *out,
+                         const struct session_action *hello, const struct token *since)
+{
+        struct piece pieces[2];
+        unsigned n = 1, begun, signals = 0;
+
+        add_hello(worker, out, conn, hello, since);
+        for (;;) {
+                struct session_action action = session_next(&conn->session, worker->ring);
+                struct blob *frame;
+
+                if (action.what != DO_ENTRY && action.what != DO_RESET)
+                        break;
+                frame = action.what == DO_RESET ? reset_frame(worker, conn, &action)
+                                                : entry_frame(worker, conn, action.seq);
+                if (frame == NULL) {
+                        metric_add(&m_no_memory, 1);
+                        conn_close(worker, conn);
+                        return OUTPUT_LOST;
+                }
+                if (frame->len < out->capacity - out->len) {
+                        buf_add(out, frame->data, frame->len);
+                        signals += action.what == DO_ENTRY;
+                        continue;
+                }
+                if (action.what == DO_ENTRY)
+                        session_rewind(&conn->session, action.seq - 1);
+                else
+                        pieces[n++] = (struct piece){ frame->data, frame->len, frame };
+                break;
+        }
+        check(!out->failed);
+        pieces[0] = (struct piece){ out->data, (uint32_t)out->len, NULL };
+        metric_add(&m_signals, signals);
+        return output_send(worker, conn, pieces, n, KEEP_ALL, &begun);
+}
+
+bool session_io_upgrade(struct worker *worker, struct conn *conn,
+                        const struct door_verdict *verdict)
+{
+        size_t device_len = strlen(verdict->device);
+        struct conn_name *name = malloc(sizeof(*name) + device_len + 1);
+        struct session_action action;
+        enum output output;
+        struct buf out;
+
+        if (name == NULL)
+                return false;
+        name->session = rng_u64(&worker->rng);
+        memcpy(name->device, verdict->device, device_len + 1);
+        if (!conn_enter(worker, conn, name)) {
+                free(name);
+                return false;
+        }
+        conn->session.encoding = (uint8_t)verdict->encoding;
+        conn->session.wants_ack = verdict->wants_ack;
+        if (verdict->has_since)
+                worker->now_ms = clock_mono_ms(); /* retry() compares the time of joining */
+        action = session_join(&conn->session, &worker->session_config, worker->ring,
+                              verdict->has_since ? &verdict->since : NULL, verdict->since_malformed,
+                              worker_now(worker), rng_u64(&worker->rng));
+
+        buf_init_fixed(&out, worker->compose, sizeof(worker->compose));
+        response_upgrade(&out, verdict->ws_key, verdict->subprotocol_named, verdict->encoding);
+        if (action.what == DO_HELLO) {
+                output = greet(worker, conn, &out, &action, &verdict->since);
+        } else {
+                worker->n_waiting++;
+                metric_add(&m_connects_waiting, 1);
+                output = send_private(worker, conn, out.data, out.len);
+        }
+        if (output == OUTPUT_LOST)
+                return true;
+        arm(worker, conn);
+        if (conn_watch(worker, conn, true) && output == OUTPUT_SENT)
+                pump(worker, conn);
+        return true;
+}
+
+/* WAITING: has the log caught up with the device's token, or is it certain that it will not? */
+static void retry(struct worker *worker, struct conn *conn)
+{
+        struct session *session = &conn->session;
+        struct token since = session->waiting;
+        uint32_t waited_ms = worker_now(worker) - (session->due_ms - SESSION_AHEAD_WAIT_MS);
+        uint64_t joined_ms = worker->now_ms - waited_ms;
+        /* The head is asked for one at a time. So if two confirmations came after the device did,
+         * the later one was asked for after it did too; the earlier one alone may be older than its
+         * token. */
+        bool confirmed = worker->confirmed_ms[1] > joined_ms;
+        struct session_action action = session_retry(session, worker->ring, confirmed);
+        enum output output;
+        struct buf out;
+
+        if (action.what != DO_HELLO) {
+                worker->n_waiting++;
+                return;
+        }
+        buf_init_fixed(&out, worker->compose, sizeof(worker->compose));
+        output = greet(worker, conn, &out, &action, &since);
+        if (output == OUTPUT_LOST)
+                return;
+        arm(worker, conn);
+        if (output == OUTPUT_SENT)
+                pump(worker, conn);
+}
+
+bool session_io_visit(struct worker *worker, struct conn *conn)
+{
+        const struct session *session = &conn->session;
+
+        if (conn->wants_write)
+                return false; /* goes on by itself when there is room */
+        if (session->state == SESSION_WAITING) {
+                retry(worker, conn);
+                return true;
+        }
+        if (session->cursor == ring_head(worker->ring)->seq && session->pending_reset == 0)
+                return false;
+        pump(worker, conn);
+        return true;
+}
+
+/* --- what the device sends
+ * ------------------------------------------------------------------------------ */
+
+static void do_time(struct worker *worker, struct conn *conn, int64_t t0)
+{
+        const struct message answer = {
+                .type = MESSAGE_TIME,
+                .time = { .t0 = t0, .has_t1 = true, .t1 = clock_wall_ms() },
+        };
+
+        (void)send_message(worker, conn, &answer); /* FULL: dropped; it can ask again */
+}
+
+static void on_message(struct worker *worker, struct conn *conn, const struct ws_event *event)
+{
+        uint32_t now_ms = worker_now(worker);
+        struct session_action action;
+        struct message message;
+
+        if (event->opcode != data_opcode(conn)) {
+                session_io_close(worker, conn, CLOSE_DATA_TYPE);
+                return;
+        }
+        switch (message_decode(event->payload, event->len, (enum encoding)conn->session.encoding,
+                               &message)) {
+        case OK:
+                if (message.type == MESSAGE_ACK)
+                        metric_add(&m_acks, 1);
+                action = session_message(&conn->session, &message, worker->ring, now_ms);
+                message_fini(&message);
+                break;
+        case ERR_NOT_FOUND: /* of a later version: not for us, but not free either */
+                action = session_noise(&conn->session, now_ms);
+                break;
+        case ERR_NOMEM:
+                metric_add(&m_no_memory, 1);
+                session_io_close(worker, conn, CLOSE_INTERNAL);
+                return;
+        default:
+                session_io_close(worker, conn, CLOSE_BAD_DATA);
+                return;
+        }
+        if (action.what == DO_TIME)
+                do_time(worker, conn, action.t0);
+        else if (action.what == DO_CLOSE)
+                session_io_close(worker, conn, action.close);
+}
+
+static void on_control(struct worker *worker, struct conn *conn, const struct ws_event *event)
+{
+        uint8_t pong[2 + WS_CONTROL_MAX] = { 0x80 | WS_PONG, (uint8_t)event->len };
+
+        if (event->opcode == WS_CLOSE) {
+                answer_close(worker, conn, event->close_code);
+                return;
+        }
+        if (event->opcode == WS_PONG && conn->session.pinged) {
+                session_pong(&conn->session);
+                return;
+        }
+        if (session_noise(&conn->session, worker_now(worker)).what == DO_CLOSE) {
+                session_io_close(worker, conn, CLOSE_POLICY);
+        } else if (event->opcode == WS_PING) {
+                memcpy(pong + 2, event->payload, event->len);
+                (void)send_private(worker, conn, pong, 2 + event->len); /* FULL: dropped */
+        }
+}
+
+/* Gives the scratch reader to the connection if it stopped within a frame, and takes a block back
+ * that is not needed any more. */
+static void keep_or_give_back(struct worker *worker, struct conn *conn)
+{
+        struct block *block = conn->block != NULL ? conn->block : worker->frame;
+        bool is_idle = ws_reader_is_idle(&block->frame.reader);
+
+        if (is_idle && conn->block != NULL) {
+                pool_give(&worker->pool, conn->block);
+                conn->block = NULL;
+        } else if (!is_idle && conn->block == NULL) {
+                struct block *fresh = pool_take(&worker->pool);
+
+                if (fresh == NULL) {
+                        metric_add(&m_no_memory, 1);
+                        session_io_close(worker, conn, CLOSE_INTERNAL);
+                        return;
+                }
+                conn->block = worker->frame;
+                worker->frame = fresh;
+        }
+}
+
+void session_io_feed(struct worker *worker, struct conn *conn, const uint8_t *bytes, size_t len)
+{
+        struct block *block = conn->block != NULL ? conn->block : worker->frame;
+        struct ws_reader *reader = &block->frame.reader;
+
+        if (conn->block == NULL)
+                ws_reader_init(reader, WS_SERVER, block->frame.bytes, MESSAGE_FROM_DEVICE_MAX);
+        while (len > 0 && conn->phase == CONN_SESSION) {
+                struct ws_event event;
+                size_t used = 0;
+
+                switch (ws_read(reader, bytes, len, &used, &event)) {
+                case WS_MORE:
+                        used = len;
+                        break;
+                case WS_MESSAGE:
+                        metric_add(&m_frames_in, 1);
+                        on_message(worker, conn, &event);
+                        break;
+                case WS_CONTROL:
+                        metric_add(&m_frames_in, 1);
+                        on_control(worker, conn, &event);
+                        break;
+                case WS_BROKEN:
+                        session_io_close(worker, conn, event.reason);
+                        break;
+                }
+                bytes += used;
+                len -= used;
+        }
+        if (conn->phase == CONN_SESSION)
+                keep_or_give_back(worker, conn);
+}
+
+void session_io_readable(struct worker *worker, struct conn *conn)
+{
+        ssize_t n = recv(conn->fd, worker->recv, sizeof(worker->recv), MSG_DONTWAIT);
+
+        if (n > 0)
+                session_io_feed(worker, conn, worker->recv, (size_t)n);
+        else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+                conn_close(worker,
+                           conn); /* without a close frame: RFC 6455 7.1.5 calls that 1006 */
+}
+
+/* --- time
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static void say_goaway(struct worker *worker, struct conn *conn, const struct goaway *goaway)
+{
+        const struct message message = { .type = MESSAGE_GOAWAY, .goaway = *goaway };
+
+        (void)send_message(worker, conn, &message); /* FULL: it will notice the close */
+}
+
+void session_io_timer(struct worker *worker, struct conn *conn)
+{
+        static const uint8_t ping[2] = { 0x80 | WS_PING, 0 };
+        struct session_action action =
+            session_timer(&conn->session, &worker->session_config, worker_now(worker));
+
+        if (action.what == DO_PING)
+                (void)send_private(worker, conn, ping, sizeof(ping));
+        else if (action.what == DO_GOAWAY)
+                say_goaway(worker, conn, &action.goaway);
+        else if (action.what == DO_CLOSE)
+                session_io_close(worker, conn, action.close);
+        if (conn->phase == CONN_SESSION)
+                arm(worker, conn);
+}
+
+void session_io_leave(struct worker *worker, struct conn *conn, const struct goaway *goaway,
+                      uint32_t close_in_ms)
+{
+        uint32_t close_at_ms = worker_now(worker) + close_in_ms;
+        struct session_action action = session_leave(&conn->session, goaway, worker_now(worker));
+
+        if (action.what == DO_GOAWAY)
+                say_goaway(worker, conn, &action.goaway);
+        if (conn->phase != CONN_SESSION)
+                return;
+        if ((int32_t)(conn->session.due_ms - close_at_ms) > 0)
+                conn->session.due_ms = close_at_ms;
+        arm(worker, conn);
+}
