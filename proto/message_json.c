@@ -11,10 +11,25 @@ static bool needs_escape(unsigned char c)
         return c < 0x20 || c == '"' || c == '\\';
 }
 
-static void write_text(struct buf *out, const char *text)
+/* RFC 8259 section 7: the short form where there is one. */
+static void write_escape(struct buf *out, unsigned char c)
 {
         static const char digits[] = "0123456789abcdef";
+        static const char letters[] = "\bb\tt\nn\ff\rr\"\"\\\\";
+        char escape[6] = { '\\', 'u', '0', '0', digits[c >> 4], digits[c & 15] };
 
+        for (const char *at = letters; *at != '\0'; at += 2) {
+                if ((unsigned char)*at == c) {
+                        escape[1] = at[1];
+                        buf_add(out, escape, 2);
+                        return;
+                }
+        }
+        buf_add(out, escape, sizeof(escape));
+}
+
+static void write_text(struct buf *out, const char *text)
+{
         buf_char(out, '"');
         for (;;) {
                 size_t plain = 0;
@@ -26,13 +41,7 @@ static void write_text(struct buf *out, const char *text)
                 c = (unsigned char)text[plain];
                 if (c == '\0')
                         break;
-                if (c == '"' || c == '\\') {
-                        buf_add(out, (char[]){ '\\', (char)c }, 2);
-                } else {
-                        char escape[6] = { '\\', 'u', '0', '0', digits[c >> 4], digits[c & 15] };
-
-                        buf_add(out, escape, sizeof(escape));
-                }
+                write_escape(out, c);
                 text += plain + 1;
         }
         buf_char(out, '"');
