@@ -360,7 +360,11 @@ static void on_commands_state(void *owner, enum redis_state state, const char *w
 {
         struct follower *follower = owner;
 
+        bool was_up = follower->commands_up;
+
         follower->commands_up = state == REDIS_UP;
+        if (follower->commands_up != was_up && follower->callbacks.on_link != NULL)
+                follower->callbacks.on_link(follower->callbacks.owner, follower->commands_up);
         on_links(follower, state, why);
 }
 

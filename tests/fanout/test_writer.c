@@ -296,7 +296,7 @@ Test(writer, a_kill_at_any_moment_leaves_one_signal_per_key)
                 while (clock_mono_us() < kill_us)
                         event_base_loop(f.base, EVLOOP_NONBLOCK);
                 test_redis_kill(f.server);
-                run_until(f.base, result.done);
+                run_until(f.base, result.done && !redis_is_up(f.redis));
                 test_redis_restart(f.server);
                 run_until(f.base, redis_is_up(f.redis));
                 result = fixture_do(&f, &refresh);
