@@ -1,0 +1,798 @@
+/* tests/producer/test_admin.c -- the admin API over real HTTP, against a real redis-server. The API
+ * runs on a thread of its own with the real follower, writer and link; the test is an HTTP client
+ * that sees every byte of the answers. */
+#include "producer/admin.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <jansson.h>
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include "base/clock.h"
+#include "base/mailbox.h"
+#include "base/redis.h"
+#include "fanout/presence.h"
+#include "tests/support/redis_server.h"
+
+#define GUARD_MS 20000 /* only a broken test waits so long */
+#define NS       "t"
+
+/* --- the API on its thread ------------------------------------------------------------------ */
+
+struct api {
+        struct test_redis *server;
+        struct redis_address address;
+        pthread_t thread;
+        struct event_base *base;
+        struct mailbox *mailbox;
+        struct redis *redis;
+        struct follower *follower;
+        struct writer *writer;
+        struct admin *admin;
+        const char *token;
+        uint16_t port;
+        sem_t done; /* started, or the letter was run */
+};
+
+static struct api api;
+
+struct order {
+        struct letter letter;
+        void (*run)(void);
+};
+
+static void run_order(struct letter *letter, void *owner)
+{
+        (void)owner;
+        ((struct order *)letter)->run();
+        sem_post(&api.done);
+}
+
+/* Run a function on the API's thread, and wait for it. */
+static void order(void (*run)(void))
+{
+        struct order order = { .letter.run = run_order, .run = run };
+
+        mailbox_post(api.mailbox, &order.letter);
+        sem_wait(&api.done);
+}
+
+static const char *why_not_ready(void *owner)
+{
+        (void)owner;
+        return redis_is_up(api.redis) ? follower_why_not_ready(api.follower) : "no Redis";
+}
+
+static void ignore_install(void *owner, struct snapshot *snapshot, struct entry *const *entries,
+                           size_t n)
+{
+        (void)owner;
+        (void)snapshot;
+        (void)entries;
+        (void)n;
+}
+
+static void ignore_entries(void *owner, struct entry *const *entries, size_t n,
+                           struct snapshot *snapshot)
+{
+        ignore_install(owner, snapshot, entries, n);
+}
+
+static void *run_api(void *unused)
+{
+        struct redis_options redis_options = { .address = api.address, .name = "commands" };
+        struct follower_options follower_options = { .address = api.address,
+                                                     .ns = NS,
+                                                     .keep = 1024 };
+        const struct follower_callbacks callbacks = { .on_install = ignore_install,
+                                                      .on_entries = ignore_entries };
+        struct admin_options options = { .host = "127.0.0.1",
+                                         .ns = NS,
+                                         .why_not_ready = why_not_ready };
+        const char *why = "";
+
+        (void)unused;
+        api.base = event_base_new();
+        check(mailbox_create(api.base, NULL, &api.mailbox) == OK);
+        check(redis_create(api.base, &redis_options, &api.redis) == OK);
+        check(follower_create(api.base, &follower_options, &callbacks, &api.follower) == OK);
+        check(writer_create(api.base, api.redis, NS, &api.writer) == OK);
+        options.writer = api.writer;
+        options.redis = api.redis;
+        options.follower = api.follower;
+        options.durability = DURABILITY_FSYNC;
+        options.token = api.token;
+        check(admin_create(api.base, &options, &api.admin, &why) == OK);
+        api.port = admin_port(api.admin);
+        sem_post(&api.done);
+        event_base_loop(api.base, EVLOOP_NO_EXIT_ON_EMPTY);
+        admin_destroy(api.admin);
+        writer_destroy(api.writer);
+        follower_destroy(api.follower);
+        redis_destroy(api.redis);
+        mailbox_destroy(api.mailbox);
+        event_base_free(api.base);
+        return NULL;
+}
+
+static void end_loop(void)
+{
+        event_base_loopbreak(api.base);
+}
+
+/* --- a client ------------------------------------------------------------------------------- */
+
+struct reply {
+        int status;
+        char head[4096];
+        json_t *json; /* NULL if the body is none */
+        char *body;
+        uint64_t ms;
+};
+
+static struct reply last; /* of the latest ask */
+
+static int connect_to_api(void)
+{
+        struct sockaddr_in to = { .sin_family = AF_INET,
+                                  .sin_port = htons(api.port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        struct timeval limit = { GUARD_MS / 1000, 0 };
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        cr_assert(ge(int, fd, 0));
+        cr_assert(eq(int, setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0));
+        cr_assert(eq(int, connect(fd, (struct sockaddr *)&to, sizeof(to)), 0));
+        return fd;
+}
+
+static void send_all(int fd, const char *bytes, size_t len)
+{
+        while (len > 0) {
+                ssize_t n = send(fd, bytes, len, MSG_NOSIGNAL);
+
+                if (n <= 0)
+                        return; /* a refused body: the answer tells */
+                bytes += n;
+                len -= (size_t)n;
+        }
+}
+
+static void receive(int fd)
+{
+        size_t len = 0, capacity = 1 << 16;
+        char *text = malloc(capacity), *body;
+
+        for (;;) {
+                ssize_t n;
+
+                if (len + 1 == capacity)
+                        text = realloc(text, capacity *= 2);
+                n = recv(fd, text + len, capacity - len - 1, 0);
+                if (n <= 0)
+                        break;
+                len += (size_t)n;
+        }
+        text[len] = '\0';
+        body = strstr(text, "\r\n\r\n");
+        cr_assert(not(eq(ptr, body, NULL)), "no answer: `%s`", text);
+        snprintf(last.head, sizeof(last.head), "%.*s\r\n", (int)(body - text), text);
+        last.status = atoi(text + strlen("HTTP/1.1 "));
+        free(last.body);
+        json_decref(last.json);
+        last.body = strdup(body + 4);
+        last.json = json_loads(last.body, 0, NULL);
+        free(text);
+}
+
+/* `headers`: lines that each end with \r\n. Returns the status. */
+static int ask_bytes(const char *method, const char *path, const char *headers, const char *body,
+                     size_t len)
+{
+        char head[4096];
+        uint64_t begin = clock_mono_ms();
+        int fd = connect_to_api();
+
+        snprintf(
+            head, sizeof(head),
+            "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nConnection: close\r\n%sContent-Length: %zu"
+            "\r\n\r\n",
+            method, path, api.port, headers, len);
+        send_all(fd, head, strlen(head));
+        send_all(fd, body, len);
+        receive(fd);
+        close(fd);
+        last.ms = clock_mono_ms() - begin;
+        return last.status;
+}
+
+static int get(const char *path)
+{
+        return ask_bytes("GET", path, "", "", 0);
+}
+
+static int post_with(const char *path, const char *key, const char *more, const char *body)
+{
+        char headers[1024];
+
+        snprintf(headers, sizeof(headers), "%s%s%s%s%s", key ? "Idempotency-Key: " : "",
+                 key ? key : "", key ? "\r\n" : "",
+                 body[0] ? "Content-Type: application/json\r\n" : "", more);
+        return ask_bytes("POST", path, headers, body, strlen(body));
+}
+
+/* With a key of its own. */
+static int post(const char *path, const char *body)
+{
+        static unsigned n;
+        char key[32];
+
+        snprintf(key, sizeof(key), "auto-%u", ++n);
+        return post_with(path, key, "", body);
+}
+
+static int put(const char *path, const char *type, const char *body, size_t len)
+{
+        char headers[256];
+
+        snprintf(headers, sizeof(headers), "Content-Type: %s\r\n", type);
+        return ask_bytes("PUT", path, headers, body, len);
+}
+
+static bool has_header(const char *line)
+{
+        char wanted[256];
+
+        snprintf(wanted, sizeof(wanted), "\r\n%s\r\n", line);
+        return strcasestr(last.head, wanted) != NULL;
+}
+
+/* "event.stage" of the last answer's JSON, as text. */
+static const char *member(const char *path)
+{
+        static char texts[8][512];
+        static unsigned turn;
+        char *text = texts[turn++ % 8], copy[64], *save, *name;
+        const json_t *at = last.json;
+
+        snprintf(copy, sizeof(copy), "%s", path);
+        for (name = strtok_r(copy, ".", &save); name != NULL; name = strtok_r(NULL, ".", &save)) {
+                if (name[0] >= '0' && name[0] <= '9')
+                        at = json_array_get(at, (size_t)atoi(name));
+                else
+                        at = json_object_get(at, name);
+        }
+        if (json_is_string(at)) {
+                snprintf(text, 512, "%s", json_string_value(at));
+        } else {
+                char *dumped = at != NULL ? json_dumps(at, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+
+                snprintf(text, 512, "%s", dumped != NULL ? dumped : "(none)");
+                free(dumped);
+        }
+        return text;
+}
+
+#define EXPECT_STATUS(call, expected)                                                            \
+        do {                                                                                     \
+                int status_ = (call);                                                            \
+                cr_assert(eq(int, status_, expected), "%s -> %d %s", #call, status_, last.body); \
+        } while (0)
+#define EXPECT_MEMBER(path, expected) \
+        cr_assert(eq(str, (char *)member(path), expected), "%s", last.body)
+
+/* --- life of a rig -------------------------------------------------------------------------- */
+
+static void wait_ready(void)
+{
+        uint64_t until = clock_mono_ms() + GUARD_MS;
+
+        while (get("/readyz") != 200)
+                cr_assert(lt(u64, clock_mono_ms(), until), "never ready: %s", last.body);
+}
+
+static void start_with_token(const char *token)
+{
+        const char *why;
+
+        memset(&api, 0, sizeof(api));
+        api.server = test_redis_start(NULL);
+        api.token = token;
+        cr_assert(eq(int, redis_parse_url(test_redis_url(api.server), &api.address, &why), OK));
+        sem_init(&api.done, 0, 0);
+        cr_assert(eq(int, pthread_create(&api.thread, NULL, run_api, NULL), 0));
+        sem_wait(&api.done);
+        wait_ready();
+}
+
+static void start(void)
+{
+        start_with_token(NULL);
+}
+
+static void stop(void)
+{
+        order(end_loop);
+        pthread_join(api.thread, NULL);
+        test_redis_destroy(api.server);
+        free(last.body);
+        json_decref(last.json);
+        memset(&last, 0, sizeof(last));
+}
+
+TestSuite(admin, .init = start, .fini = stop);
+
+#define CUP "{\"id\":\"cup\",\"title\":\"Cup final\",\"starts_at\":\"2031-05-01T20:00:00+02:00\"}"
+
+static void create_cup(void)
+{
+        EXPECT_STATUS(post("/v1/events", CUP), 201);
+}
+
+static char *signals_in_log(void)
+{
+        return test_redis_ask(api.server, "XLEN", "{" NS "}:log", NULL);
+}
+
+static void expect_signals(const char *n)
+{
+        char *found = signals_in_log();
+
+        cr_assert(eq(str, found, (char *)n));
+        free(found);
+}
+
+/* --- events --------------------------------------------------------------------------------- */
+
+Test(admin, a_whole_life_from_announcement_to_end)
+{
+        EXPECT_STATUS(post_with("/v1/events", "k1", "", CUP), 201);
+        cr_assert(has_header("Location: /v1/events/cup"));
+        cr_assert(has_header("ETag: \"1\""));
+        cr_assert(not(has_header("Idempotent-Replayed: true")));
+        EXPECT_MEMBER("seq", "1");
+        EXPECT_MEMBER("durability", "fsync");
+        EXPECT_MEMBER("event.phase", "scheduled");
+        EXPECT_MEMBER("event.starts_at", "2031-05-01T18:00:00.000Z");
+        EXPECT_MEMBER("event.auto_start", "false");
+        EXPECT_MEMBER("event.stages", "[]");
+        cr_assert(eq(sz, strlen(member("epoch")), 16));
+        EXPECT_STATUS(post("/v1/events/cup/delay", "{\"by\":\"15m\",\"reason\":\"rain\"}"), 200);
+        EXPECT_MEMBER("event.starts_at", "2031-05-01T18:15:00.000Z");
+        EXPECT_STATUS(post("/v1/events/cup/start", "{\"lead\":\"2s\"}"), 200);
+        EXPECT_MEMBER("event.stage", "live");
+        EXPECT_STATUS(post("/v1/events/cup/stage", "{\"stage\":\"halftime\"}"), 200);
+        EXPECT_MEMBER("event.stage", "halftime");
+        EXPECT_STATUS(post("/v1/events/cup/refresh", "{\"window\":\"10m\"}"), 200);
+        EXPECT_STATUS(post("/v1/events/cup/end", ""), 200);
+        cr_assert(has_header("ETag: \"6\""));
+        EXPECT_STATUS(get("/v1/events/cup"), 200);
+        cr_assert(has_header("ETag: \"6\""));
+        EXPECT_MEMBER("phase", "ended");
+        EXPECT_MEMBER("version", "6");
+        EXPECT_STATUS(get("/v1/events"), 200);
+        EXPECT_MEMBER("events.0.id", "cup");
+        EXPECT_STATUS(get("/v1/signals?after=4"), 200);
+        EXPECT_MEMBER("signals.0.kind", "refresh");
+        EXPECT_MEMBER("signals.0.window_ms", "600000");
+        EXPECT_MEMBER("signals.1.kind", "end");
+        EXPECT_MEMBER("signals.2", "(none)");
+        EXPECT_MEMBER("next", "6");
+        EXPECT_MEMBER("trimmed", "false");
+        EXPECT_STATUS(get("/v1/signals?after=1&limit=2"), 200);
+        EXPECT_MEMBER("signals.0.seq", "2");
+        EXPECT_MEMBER("next", "3");
+        EXPECT_STATUS(get("/v1/signals/3"), 200);
+        EXPECT_MEMBER("kind", "start");
+        EXPECT_STATUS(get("/v1/signals/7"), 404);
+        EXPECT_STATUS(get("/v1/signals/0"), 400);
+        EXPECT_STATUS(get("/v1/signals?limit=1001"), 400);
+        expect_signals("6");
+}
+
+Test(admin, a_cancelled_event_takes_nothing_more)
+{
+        create_cup();
+        EXPECT_STATUS(post("/v1/events/cup/cancel", "{}"), 200);
+        EXPECT_MEMBER("event.phase", "cancelled");
+        EXPECT_STATUS(post("/v1/events/cup/start", ""), 409);
+        EXPECT_MEMBER("legal", "[]");
+        EXPECT_MEMBER("event.phase", "cancelled");
+}
+
+Test(admin, an_illegal_transition_lists_what_is_legal)
+{
+        create_cup();
+        EXPECT_STATUS(post("/v1/events/cup/end", ""), 409);
+        EXPECT_MEMBER("type", "/problems/not-possible-now");
+        EXPECT_MEMBER("legal",
+                      "[\"start\",\"delay\",\"cancel\",\"stage\",\"refresh\",\"publish\"]");
+        EXPECT_MEMBER("event.version", "1");
+        EXPECT_STATUS(post("/v1/events", CUP), 409);
+        EXPECT_MEMBER("type", "/problems/event-exists");
+        EXPECT_STATUS(post("/v1/events/nobody/start", ""), 404);
+        EXPECT_STATUS(get("/v1/events/nobody"), 404);
+        EXPECT_STATUS(get("/v1/events/no%20body"), 404);
+        EXPECT_STATUS(post("/v1/events/no%0abody/start", ""), 404);
+        expect_signals("1");
+}
+
+/* --- once ----------------------------------------------------------------------------------- */
+
+Test(admin, the_same_key_and_request_gives_the_first_result_and_one_signal)
+{
+        char *first;
+
+        EXPECT_STATUS(post_with("/v1/events", "same", "", CUP), 201);
+        first = strdup(member("token"));
+        EXPECT_STATUS(post("/v1/events/cup/start", ""), 200);
+        EXPECT_STATUS(
+            post_with("/v1/events", "same", "",
+                      "{\"starts_at\":\"2031-05-01T20:00:00+02:00\", \"title\":\"Cup final\","
+                      " \"id\":\"cup\"}"),
+            201);
+        cr_assert(has_header("Idempotent-Replayed: true"));
+        cr_assert(has_header("ETag: \"1\""));
+        EXPECT_MEMBER("token", first);
+        EXPECT_MEMBER("event.phase", "scheduled");
+        expect_signals("2");
+        free(first);
+}
+
+Test(admin, the_same_key_with_another_request_is_refused)
+{
+        create_cup();
+        EXPECT_STATUS(post_with("/v1/events/cup/delay", "k", "", "{\"by\":\"15m\"}"), 200);
+        EXPECT_STATUS(post_with("/v1/events/cup/delay", "k", "", "{\"by\":\"16m\"}"), 422);
+        EXPECT_MEMBER("type", "/problems/idempotency-key-reused");
+        EXPECT_STATUS(post_with("/v1/events/cup/cancel", "k", "", ""), 422);
+        EXPECT_STATUS(
+            post_with("/v1/events/cup/delay", "k", "If-Match: \"2\"\r\n", "{\"by\":\"15m\"}"), 422);
+        EXPECT_STATUS(post_with("/v1/events/cup/delay", "k", "", "{\"by\":\"15m\"}"), 200);
+        expect_signals("2");
+}
+
+Test(admin, any_printable_key_is_kept_apart)
+{
+        create_cup();
+        EXPECT_STATUS(post_with("/v1/events/cup/delay", "\"a/b{c}\"", "", "{\"by\":\"1m\"}"), 200);
+        EXPECT_STATUS(post_with("/v1/events/cup/delay", "\"a/b{d}\"", "", "{\"by\":\"1m\"}"), 200);
+        EXPECT_STATUS(post_with("/v1/events/cup/delay", "\"a/b{c}\"", "", "{\"by\":\"1m\"}"), 200);
+        cr_assert(has_header("Idempotent-Replayed: true"));
+        expect_signals("3");
+}
+
+Test(admin, a_post_without_a_key_says_how_to_send_one)
+{
+        EXPECT_STATUS(post_with("/v1/events", NULL, "", CUP), 400);
+        EXPECT_MEMBER("type", "/problems/idempotency-key-missing");
+        cr_assert(not(eq(ptr, strstr(member("detail"), "Idempotency-Key"), NULL)));
+        cr_assert(not(eq(ptr, strcasestr(last.head, "application/problem+json"), NULL)));
+        EXPECT_STATUS(post_with("/v1/events", "a b", "", CUP), 400);
+        EXPECT_MEMBER("type", "/problems/idempotency-key-invalid");
+        expect_signals("0");
+}
+
+Test(admin, a_race_has_one_winner_and_the_loser_sees_the_current_event)
+{
+        create_cup();
+        EXPECT_STATUS(
+            post_with("/v1/events/cup/delay", "a", "If-Match: \"1\"\r\n", "{\"by\":\"5m\"}"), 200);
+        EXPECT_STATUS(
+            post_with("/v1/events/cup/delay", "b", "If-Match: \"1\"\r\n", "{\"by\":\"9m\"}"), 409);
+        EXPECT_MEMBER("type", "/problems/version-stale");
+        EXPECT_MEMBER("event.version", "2");
+        EXPECT_MEMBER("event.starts_at", "2031-05-01T18:05:00.000Z");
+        EXPECT_STATUS(post_with("/v1/events/cup/delay", "b", "If-Match: 2\r\n", "{\"by\":\"9m\"}"),
+                      200);
+        EXPECT_STATUS(post_with("/v1/events/cup/delay", "c", "If-Match: *\r\n", "{\"by\":\"1m\"}"),
+                      200);
+        EXPECT_STATUS(post_with("/v1/events/cup/delay", "d", "If-Match: x\r\n", "{\"by\":\"1m\"}"),
+                      400);
+        EXPECT_STATUS(post_with("/v1/events", "e", "If-Match: \"1\"\r\n", CUP), 400);
+        expect_signals("4");
+}
+
+/* --- strictness ----------------------------------------------------------------------------- */
+
+Test(admin, what_is_not_understood_is_refused_and_never_ignored)
+{
+        static const struct {
+                const char *path, *body;
+                int status;
+        } bad[] = {
+                { "/v1/events/cup/start", "{\"leed\":\"2s\"}", 400 },
+                { "/v1/events/cup/start", "{\"lead\":2}", 400 },
+                { "/v1/events/cup/start", "{\"lead\":\"2s\",\"at\":\"2031-01-01T00:00:00Z\"}",
+                  400 },
+                { "/v1/events/cup/start", "{\"at\":\"soon\"}", 400 },
+                { "/v1/events/cup/start", "{\"reason\":\"x\"}", 400 },
+                { "/v1/events/cup/start", "{", 400 },
+                { "/v1/events/cup/start", "[]", 400 },
+                { "/v1/events/cup/start", "{\"cohorts\":[\"tv\"]}", 501 },
+                { "/v1/events/cup/start", "{\"attributes\":{}}", 501 },
+                { "/v1/events/cup/start?dry_run=1", "", 501 },
+                { "/v1/events/cup/delay", "{}", 400 },
+                { "/v1/events/cup/delay", "{\"by\":\"1m\",\"starts_at\":\"2031-01-01T00:00:00Z\"}",
+                  400 },
+                { "/v1/events/cup/stage", "{}", 400 },
+                { "/v1/events/cup/stage", "{\"stage\":\"live\"}", 400 },
+                { "/v1/events/cup/end", "{\"at\":\"2031-01-01T00:00:00Z\"}", 400 },
+                { "/v1/events/cup/bundles", "{\"window\":\"1m\",\"x\":1}", 400 },
+                { "/v1/events", "{\"id\":\"x\",\"title\":\"t\"}", 400 },
+                { "/v1/events",
+                  "{\"id\":\"x y\",\"title\":\"t\",\"starts_at\":\"2031-01-01T00:00:00Z\"}", 400 },
+                { "/v1/events",
+                  "{\"id\":\"x\",\"title\":\"t\",\"starts_at\":\"2031-01-01T00:00:00Z\",\"auto_start\":true}",
+                  501 },
+                { "/v1/events",
+                  "{\"id\":\"x\",\"title\":\"t\",\"starts_at\":\"2031-01-01T00:00:00Z\",\"stages\":[1]}",
+                  400 },
+                { "/v1/events",
+                  "{\"id\":\"x\",\"title\":\"t\",\"starts_at\":\"2031-01-01T00:00:00Z\",\"stages\":[\"a\",\"a\"]}",
+                  400 },
+        };
+
+        create_cup();
+        for (size_t i = 0; i < countof(bad); i++)
+                cr_expect(eq(int, post(bad[i].path, bad[i].body), bad[i].status), "%s %s: %s",
+                          bad[i].path, bad[i].body, last.body);
+        EXPECT_STATUS(ask_bytes("POST", "/v1/events/cup/start",
+                                "Idempotency-Key: q\r\nContent-Type: text/plain\r\n", "{}", 2),
+                      415);
+        expect_signals("1");
+}
+
+Test(admin, a_json_body_is_taken_at_its_limit_and_refused_one_past_it)
+{
+        static char body[64 * 1024 + 2];
+
+        memset(body, ' ', sizeof(body) - 1);
+        memcpy(body, CUP, strlen(CUP));
+        EXPECT_STATUS(post_with("/v1/events", "big", "", body), 413);
+        body[64 * 1024] = '\0';
+        EXPECT_STATUS(post_with("/v1/events", "fits", "", body), 201);
+}
+
+Test(admin, a_host_name_that_dns_could_move_is_refused_without_a_token)
+{
+        int fd = connect_to_api();
+        static const char request[] =
+            "GET /v1/events HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+
+        send_all(fd, request, strlen(request));
+        receive(fd);
+        close(fd);
+        cr_assert(eq(int, last.status, 403));
+}
+
+/* --- bundles -------------------------------------------------------------------------------- */
+
+Test(admin, drafts_become_current_all_at_once)
+{
+        create_cup();
+        EXPECT_STATUS(post("/v1/events/cup/bundles", ""), 400); /* no drafts */
+        EXPECT_STATUS(put("/v1/events/cup/bundles/default", "application/json", "{\"a\":1}", 7),
+                      200);
+        EXPECT_MEMBER("cohort", "default");
+        EXPECT_MEMBER("size", "7");
+        EXPECT_STATUS(put("/v1/events/cup/bundles/tv", "text/plain; charset=utf-8", "tv\0!", 4),
+                      200);
+        EXPECT_STATUS(get("/v1/events/cup/bundles"), 200);
+        EXPECT_MEMBER("version", "0");
+        EXPECT_MEMBER("current", "[]");
+        EXPECT_MEMBER("drafts.0.cohort", "default");
+        EXPECT_MEMBER("drafts.1.content_type", "text/plain; charset=utf-8");
+        EXPECT_STATUS(post("/v1/events/cup/bundles", "{\"window\":\"10m\"}"), 200);
+        EXPECT_MEMBER("event.bundle", "1");
+        EXPECT_STATUS(put("/v1/events/cup/bundles/tv", "text/plain", "new", 3), 200);
+        EXPECT_STATUS(get("/v1/events/cup/bundles"), 200);
+        EXPECT_MEMBER("version", "1");
+        EXPECT_MEMBER("current.0.cohort", "default");
+        EXPECT_MEMBER("current.1.size", "4");
+        EXPECT_MEMBER("drafts.0.size", "3");
+        EXPECT_MEMBER("drafts.1", "(none)");
+        EXPECT_STATUS(post("/v1/events/cup/bundles", ""), 200);
+        EXPECT_MEMBER("event.bundle", "2");
+        EXPECT_STATUS(get("/v1/events/cup/bundles"), 200);
+        EXPECT_MEMBER("current.1.size", "3");
+        EXPECT_MEMBER("drafts", "[]");
+        EXPECT_STATUS(get("/v1/signals/2"), 200);
+        EXPECT_MEMBER("kind", "refresh");
+        EXPECT_MEMBER("window_ms", "600000");
+}
+
+Test(admin, a_draft_is_refused_where_it_could_do_no_good)
+{
+        EXPECT_STATUS(put("/v1/events/nobody/bundles/default", "a/b", "x", 1), 404);
+        EXPECT_STATUS(get("/v1/events/nobody/bundles"), 404);
+        create_cup();
+        EXPECT_STATUS(put("/v1/events/cup/bundles/no%20cohort", "a/b", "x", 1), 400);
+        EXPECT_STATUS(put("/v1/events/cup/bundles/default", "nonsense", "x", 1), 415);
+        EXPECT_STATUS(ask_bytes("PUT", "/v1/events/cup/bundles/default", "", "x", 1), 415);
+        EXPECT_STATUS(ask_bytes("PUT", "/v1/events/cup/bundles/default",
+                                "Content-Type: a/b\r\nContent-Encoding: gzip\r\n", "x", 1),
+                      501);
+        EXPECT_STATUS(post("/v1/events/cup/cancel", ""), 200);
+        EXPECT_STATUS(put("/v1/events/cup/bundles/default", "a/b", "x", 1), 409);
+        EXPECT_MEMBER("type", "/problems/event-over");
+}
+
+Test(admin, a_bundle_is_taken_at_its_limit_and_refused_one_past_it)
+{
+        size_t limit = 1024 * 1024;
+        char *body = calloc(1, limit + 1);
+
+        create_cup();
+        EXPECT_STATUS(
+            put("/v1/events/cup/bundles/default", "application/octet-stream", body, limit), 200);
+        EXPECT_MEMBER("size", "1048576");
+        EXPECT_STATUS(
+            put("/v1/events/cup/bundles/default", "application/octet-stream", body, limit + 1),
+            413);
+        EXPECT_STATUS(put("/v1/events/cup/bundles/empty", "text/plain", "", 0), 200);
+        free(body);
+}
+
+/* --- Redis is away -------------------------------------------------------------------------- */
+
+Test(admin, a_silent_redis_gives_unknown_in_time_and_the_key_makes_it_once)
+{
+        create_cup();
+        test_redis_pause(api.server);
+        cr_assert(ge(int, post_with("/v1/events/cup/start", "again", "", "{}"), 503));
+        cr_assert(le(u64, last.ms, 2500));
+        EXPECT_MEMBER("request_key", "again");
+        test_redis_kill(api.server);
+        cr_assert(ge(int, post_with("/v1/events/cup/start", "again", "", "{}"), 503));
+        cr_assert(le(u64, last.ms, 2500));
+        EXPECT_STATUS(get("/v1/events"), 503);
+        cr_assert(le(u64, last.ms, 2000));
+        cr_assert(has_header("Retry-After: 2"));
+        EXPECT_STATUS(get("/healthz"), 200);
+        EXPECT_STATUS(get("/readyz"), 503);
+        test_redis_restart(api.server);
+        wait_ready();
+        EXPECT_STATUS(post_with("/v1/events/cup/start", "again", "", "{}"), 200);
+        EXPECT_MEMBER("event.version", "2");
+        EXPECT_STATUS(post_with("/v1/events/cup/start", "again", "", "{}"), 200);
+        cr_assert(has_header("Idempotent-Replayed: true"));
+        expect_signals("2");
+}
+
+/* Redis stops between the look-up and the append: DEBUG SLEEP cannot do that, so the append itself
+ * is made to wait by pausing writes. CLIENT PAUSE WRITE holds back FCALL of a writing function, not
+ * reads. */
+Test(admin, an_append_that_was_carried_out_late_is_not_made_twice)
+{
+        create_cup();
+        test_redis_do(api.server, "CLIENT", "PAUSE", "4000", "WRITE", NULL);
+        EXPECT_STATUS(post_with("/v1/events/cup/start", "late", "", "{}"), 504);
+        cr_assert(le(u64, last.ms, 2500));
+        EXPECT_MEMBER("type", "/problems/outcome-unknown");
+        EXPECT_MEMBER("request_key", "late");
+        test_redis_do(api.server, "CLIENT", "UNPAUSE", NULL);
+        wait_ready();
+        EXPECT_STATUS(post_with("/v1/events/cup/start", "late", "", "{}"), 200);
+        EXPECT_MEMBER("event.version", "2");
+        expect_signals("2");
+}
+
+Test(admin, reads_of_a_silent_redis_end_in_time)
+{
+        create_cup();
+        test_redis_pause(api.server);
+        EXPECT_STATUS(get("/v1/events/cup"), 503);
+        cr_assert(le(u64, last.ms, 2000));
+        EXPECT_STATUS(get("/v1/signals"), 503);
+        cr_assert(le(u64, last.ms, 2000));
+        EXPECT_STATUS(get("/v1/nodes"), 503);
+        cr_assert(ge(int, put("/v1/events/cup/bundles/default", "a/b", "x", 1), 503));
+        cr_assert(le(u64, last.ms, 2500));
+        test_redis_resume(api.server);
+        wait_ready();
+        EXPECT_STATUS(get("/v1/events/cup"), 200);
+}
+
+static void refuse(void)
+{
+        admin_set_refusing(api.admin, "appendfsync is everysec: set appendfsync always");
+}
+
+static void accept_again(void)
+{
+        admin_set_refusing(api.admin, NULL);
+}
+
+Test(admin, while_durability_cannot_be_kept_changes_are_refused_with_the_reason)
+{
+        create_cup();
+        order(refuse);
+        EXPECT_STATUS(post_with("/v1/events/cup/start", "k", "", ""), 503);
+        EXPECT_MEMBER("type", "/problems/writes-refused");
+        EXPECT_MEMBER("detail", "appendfsync is everysec: set appendfsync always");
+        EXPECT_STATUS(put("/v1/events/cup/bundles/default", "a/b", "x", 1), 503);
+        EXPECT_STATUS(get("/v1/events/cup"), 200);
+        order(accept_again);
+        EXPECT_STATUS(post_with("/v1/events/cup/start", "k", "", ""), 200);
+}
+
+/* The answer of an API that ends while Redis is silent. */
+Test(admin, it_may_end_while_requests_wait)
+{
+        static const char request[] = "GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        int fd;
+
+        test_redis_pause(api.server);
+        fd = connect_to_api();
+        send_all(fd, request, strlen(request));
+        EXPECT_STATUS(get("/healthz"), 200); /* the request before it has been read by now */
+        order(end_loop);
+        pthread_join(api.thread, NULL);
+        close(fd);
+        test_redis_resume(api.server);
+        start_with_token(NULL); /* for stop() */
+}
+
+/* --- the node ------------------------------------------------------------------------------- */
+
+static void say_here_i_am(void)
+{
+        const struct presence mine = { .name = "n1",
+                                       .listen = "127.0.0.1:8080",
+                                       .version = "0.1.0",
+                                       .devices = 5,
+                                       .seq = 1,
+                                       .seen = clock_wall_ms() };
+
+        check(presence_write(api.redis, NS, &mine) == OK);
+}
+
+Test(admin, operators_see_nodes_metrics_health_and_the_description)
+{
+        order(say_here_i_am);
+        EXPECT_STATUS(get("/v1/nodes"), 200);
+        EXPECT_MEMBER("nodes.0.name", "n1");
+        EXPECT_MEMBER("nodes.0.devices", "5");
+        EXPECT_MEMBER("nodes.0.gone", "false");
+        EXPECT_STATUS(get("/metrics"), 200);
+        cr_assert(not(eq(ptr, strstr(last.head, "text/plain; version=0.0.4"), NULL)));
+        EXPECT_STATUS(get("/healthz"), 200);
+        EXPECT_STATUS(get("/readyz"), 200);
+        EXPECT_MEMBER("ready", "true");
+        EXPECT_STATUS(get("/openapi.yaml"), 200);
+        cr_assert(eq(str, last.body, (char *)admin_openapi));
+        EXPECT_STATUS(get("/v1/nothing"), 404);
+        EXPECT_STATUS(ask_bytes("DELETE", "/v1/events/cup", "", "", 0), 405);
+        EXPECT_STATUS(get("/v1/events/cup/start"), 405);
+}
+
+static void start_locked(void)
+{
+        start_with_token("s3cret");
+}
+
+Test(locked, with_a_token_only_health_is_open, .init = start_locked, .fini = stop)
+{
+        EXPECT_STATUS(get("/v1/events"), 401);
+        EXPECT_STATUS(post("/v1/events", CUP), 401);
+        EXPECT_STATUS(get("/metrics"), 401);
+        EXPECT_STATUS(ask_bytes("GET", "/v1/events", "Authorization: Bearer wrong\r\n", "", 0),
+                      401);
+        EXPECT_STATUS(ask_bytes("GET", "/v1/events", "Authorization: Bearer s3cret\r\n", "", 0),
+                      200);
+        EXPECT_STATUS(post_with("/v1/events", "k", "Authorization: Bearer s3cret\r\n", CUP), 201);
+        EXPECT_STATUS(get("/healthz"), 200);
+        EXPECT_STATUS(get("/readyz"), 200);
+}
