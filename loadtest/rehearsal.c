@@ -46,6 +46,11 @@ static bool all_at_head(const struct run *run, const struct swarm_counts *counts
                counts->at_head >= counts->connected_once;
 }
 
+static bool none_owing(const struct run *run, const struct swarm_counts *counts)
+{
+        return all_at_head(run, counts) && counts->owing == 0;
+}
+
 static bool never(const struct run *run, const struct swarm_counts *counts)
 {
         (void)run;
@@ -67,7 +72,8 @@ static bool wait_until(struct run *run, const char *what, done_fn *done, int64_t
                 run->is_broken = !fleet_poll(run->fleet, POLL_MS);
                 counts = fleet_counts(run->fleet);
                 is_done = done(run, &counts);
-                sum = counts.connected_once + counts.prefetched + counts.tally.delivered;
+                sum = counts.connected_once + counts.prefetched + counts.tally.delivered +
+                      counts.acks;
                 if (sum > best)
                         moved_ms = clock_mono_ms();
                 best = sum > best ? sum : best;
@@ -147,19 +153,19 @@ static bool play(struct run *run)
         return true;
 }
 
-/* Others may have changed something since: the newest entry of the log is what all should have. */
-static void find_head(struct run *run)
+/* Others may have changed something since: the newest entry of the log is what all should have. And
+ * acks go out spread over the span that hello named: the delivery report should have them all. */
+static void settle(struct run *run)
 {
         struct witness log;
 
         if (run->report->head.epoch == 0)
                 return;
         witness_init(&log);
-        if (admin_read_log(&run->plan->admin, run->report->head.seq, &log) == OK && log.n > 0) {
+        if (admin_read_log(&run->plan->admin, run->report->head.seq, &log) == OK && log.n > 0)
                 set_head(run, &log.tokens[log.n - 1]);
-                wait_until(run, "finish", all_at_head, run->plan->patience_ms, true);
-        }
         witness_fini(&log);
+        wait_until(run, "finish", none_owing, run->plan->patience_ms, true);
 }
 
 static void prove(struct run *run, const struct witness *seen)
@@ -251,7 +257,7 @@ enum err rehearsal_run(struct rehearsal *rehearsal, struct report *ret_report)
                 ret_report->interrupted = is_interrupted(&run);
         }
         if (!ret_report->interrupted && ret_report->trouble == NULL)
-                find_head(&run);
+                settle(&run);
         witness_init(&seen);
         ret_report->is_complete = fleet_finish(run.fleet, &ret_report->result, &seen);
         report_progress_end(&run.progress);

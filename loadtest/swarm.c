@@ -218,7 +218,7 @@ static void count_devices(struct swarm *swarm)
         struct token head = { .epoch = atomic_load(&board->head_epoch),
                               .seq = atomic_load(&board->head_seq) };
 
-        counts->at_head = counts->flawed = counts->behind = 0;
+        counts->at_head = counts->flawed = counts->behind = counts->owing = 0;
         for (uint32_t i = 0; i < swarm->options.n; i++) {
                 const struct simdevice *sim = &swarm->devices[i].sim;
                 uint64_t behind = head.epoch == 0 ? 0 : simdevice_behind(sim, &head);
@@ -229,6 +229,7 @@ static void count_devices(struct swarm *swarm)
                 counts->at_head += behind == 0;
                 counts->behind += behind;
                 counts->flawed += sim->flawed;
+                counts->owing += swarm->devices[i].owes_ack;
         }
         counts->judged_seq = head.seq;
         counts->proof_failed = swarm->witness.failed;

@@ -61,6 +61,7 @@ struct swarm_counts { /* sums; plain data, goes over a pipe */
         uint64_t
             at_head; /* now, of all devices; the board's head_seq was judged_seq then (a sum too) */
         uint64_t judged_seq;
+        uint64_t owing;                         /* now: devices whose ack waits for its moment */
         uint64_t gave_up;                       /* refused for good */
         uint64_t prefetched, prefetch_failed;   /* devices; failed: nothing more will be tried */
         uint64_t prefetch_shed, prefetch_again; /* tries: 503 or 429; lost connections */
