@@ -166,6 +166,7 @@ static void tell(const struct ask *ask, const struct outcome *outcome)
         };
         bool is_done = outcome->kind == OUTCOME_COMMITTED || outcome->kind == OUTCOME_REPLAYED;
         const char *why = outcome->kind == OUTCOME_REFUSED ? outcome->refusal.why : outcome->why;
+        bool has_why = why != NULL && why[0] != '\0';
         const char *kind = command_kind_name[ask->change.command.kind];
         const char *late = pending_is_open(&ask->pending) ? "" : " late=1";
 
@@ -173,15 +174,16 @@ static void tell(const struct ask *ask, const struct outcome *outcome)
                 log_info(id[outcome->kind],
                          "event=%s kind=%s seq=%" PRIu64 " version=%" PRIu64
                          " key=%s peer=%s ms=%" PRIu64 "%s%s%s",
-                         ask->change.event, kind, outcome->token.seq, outcome->event.state.version,
-                         log_quote(ask->shown_key), ask->peer, pending_ms(&ask->pending), late,
-                         ask->reason[0] != '\0' ? " reason=" : "",
+                         log_quote(ask->change.event), kind, outcome->token.seq,
+                         outcome->event.state.version, log_quote(ask->shown_key), ask->peer,
+                         pending_ms(&ask->pending), late, ask->reason[0] != '\0' ? " reason=" : "",
                          ask->reason[0] != '\0' ? log_quote(ask->reason) : "");
         else
                 log_line(outcome->kind < OUTCOME_UNKNOWN ? LOG_INFO : LOG_WARN, id[outcome->kind],
-                         "event=%s kind=%s key=%s peer=%s ms=%" PRIu64 "%s why=%s",
-                         ask->change.event, kind, log_quote(ask->shown_key), ask->peer,
-                         pending_ms(&ask->pending), late, log_quote(why != NULL ? why : ""));
+                         "event=%s kind=%s key=%s peer=%s ms=%" PRIu64 "%s%s%s",
+                         log_quote(ask->change.event), kind, log_quote(ask->shown_key), ask->peer,
+                         pending_ms(&ask->pending), late, has_why ? " why=" : "",
+                         has_why ? log_quote(why) : "");
 }
 
 /* --- under way ----------------------------------------------------------------------------- */
@@ -203,9 +205,9 @@ static void on_deadline(struct pending *pending)
 {
         struct ask *ask = (struct ask *)pending;
 
-        log_warn("CHANGE-SLOW", "event=%s kind=%s key=%s peer=%s ms=%" PRIu64, ask->change.event,
-                 command_kind_name[ask->change.command.kind], log_quote(ask->shown_key), ask->peer,
-                 pending_ms(pending));
+        log_warn("CHANGE-SLOW", "event=%s kind=%s key=%s peer=%s ms=%" PRIu64,
+                 log_quote(ask->change.event), command_kind_name[ask->change.command.kind],
+                 log_quote(ask->shown_key), ask->peer, pending_ms(pending));
         answer_unknown(ask);
 }
 

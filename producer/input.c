@@ -207,6 +207,13 @@ bool input_bool(const json_t *object, const char *name, bool *ret_value, struct 
 
 /* --- headers ------------------------------------------------------------------------------- */
 
+static bool is_printable(const char *text)
+{
+        while (*text > ' ' && *text <= '~')
+                text++;
+        return *text == '\0';
+}
+
 bool input_key(const char *header, char key[REQUEST_KEY_MAX + 1], struct fault *fault)
 {
         size_t len = header != NULL ? strlen(header) : 0;
@@ -218,11 +225,7 @@ bool input_key(const char *header, char key[REQUEST_KEY_MAX + 1], struct fault *
                           "outcome you do not know. It is then carried out once.");
                 return false;
         }
-        for (size_t i = 0; i < len; i++) {
-                if (header[i] <= ' ' || header[i] > '~')
-                        len = REQUEST_KEY_MAX + 1;
-        }
-        if (len == 0 || len > REQUEST_KEY_MAX) {
+        if (len == 0 || len > REQUEST_KEY_MAX || !is_printable(header)) {
                 fault_set(fault, 400, "idempotency-key-invalid", "Idempotency-Key invalid",
                           "An Idempotency-Key is 1 to %d printable ASCII characters without "
                           "spaces.",

@@ -689,6 +689,39 @@ Test(admin, an_append_that_was_carried_out_late_is_not_made_twice)
         expect_signals("2");
 }
 
+static void *resume_after_a_while(void *unused)
+{
+        (void)unused;
+        usleep(1200 * 1000); /* a fault's length, not a wait for something */
+        test_redis_resume(api.server);
+        return NULL;
+}
+
+/* Look-up and append are each in time for the link, but not together for the producer. */
+Test(admin, a_slow_redis_gives_unknown_in_time_and_what_it_then_did_is_not_repeated)
+{
+        pthread_t helper;
+        char *first;
+
+        create_cup();
+        test_redis_do(api.server, "CLIENT", "PAUSE", "60000", "WRITE", NULL);
+        test_redis_pause(api.server);
+        cr_assert(eq(int, pthread_create(&helper, NULL, resume_after_a_while, NULL), 0));
+        EXPECT_STATUS(post_with("/v1/events/cup/start", "slow", "", "{}"), 504);
+        cr_assert(le(u64, last.ms, 2500));
+        EXPECT_MEMBER("request_key", "slow");
+        pthread_join(helper, NULL);
+        test_redis_do(api.server, "CLIENT", "UNPAUSE", NULL);
+        EXPECT_STATUS(post_with("/v1/events/cup/start", "slow", "", "{}"), 200);
+        cr_assert(has_header("Idempotent-Replayed: true"));
+        EXPECT_MEMBER("seq", "2");
+        first = strdup(member("token"));
+        EXPECT_STATUS(get("/v1/signals/2"), 200);
+        EXPECT_MEMBER("token", first);
+        expect_signals("2");
+        free(first);
+}
+
 Test(admin, reads_of_a_silent_redis_end_in_time)
 {
         create_cup();
@@ -741,7 +774,7 @@ Test(admin, it_may_end_while_requests_wait)
         order(end_loop);
         pthread_join(api.thread, NULL);
         close(fd);
-        test_redis_resume(api.server);
+        test_redis_destroy(api.server);
         start_with_token(NULL); /* for stop() */
 }
 
