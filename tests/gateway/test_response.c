@@ -1,0 +1,164 @@
+/* What response.h promises, byte by byte: other people's clients parse this. */
+#include "gateway/response.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#define EVERYBODY                            \
+        "Access-Control-Allow-Origin: *\r\n" \
+        "Access-Control-Expose-Headers: ETag, Retry-After\r\n"
+
+static const struct token token = { .epoch = 0x11, .seq = 7, .tag = 0xab };
+
+Test(response, a_refusal_is_problem_details)
+{
+        static const struct refusal_text text = { 400, "device is missing", "Add it." };
+        struct buf out = BUF_INIT;
+
+        response_refusal(&out, &text, 0, 0, false, false);
+        cr_assert(eq(str, out.data,
+                     "HTTP/1.1 400 Bad Request\r\n"
+                     "Content-Type: application/problem+json\r\n"
+                     "Content-Length: 62\r\n"
+                     "Cache-Control: no-store\r\n" EVERYBODY "\r\n"
+                     "{\"title\":\"device is missing\",\"status\":400,\"detail\":\"Add it.\"}\n"));
+        buf_fini(&out);
+}
+
+Test(response, a_shed_request_is_told_when_to_come_back_and_that_the_connection_ends)
+{
+        static const struct refusal_text text = { 503, "full", "Wait." };
+        struct buf out = BUF_INIT;
+
+        response_refusal(&out, &text, 13, 0, true, true);
+        cr_assert(eq(str, out.data,
+                     "HTTP/1.1 503 Service Unavailable\r\n"
+                     "Content-Type: application/problem+json\r\n"
+                     "Content-Length: 47\r\n"
+                     "Retry-After: 13\r\n"
+                     "Cache-Control: no-store\r\n"
+                     "Connection: close\r\n" EVERYBODY "\r\n"));
+        buf_fini(&out);
+}
+
+Test(response, a_status_that_needs_a_field_has_it)
+{
+        static const struct {
+                unsigned status;
+                bool closes;
+                const char *first, *field;
+        } table[] = {
+                { 405, false, "HTTP/1.1 405 Method Not Allowed\r\n", "\r\nAllow: GET, HEAD\r\n" },
+                { 426, false, "HTTP/1.1 426 Upgrade Required\r\n",
+                  "\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: Upgrade\r\n" },
+                { 426, true, "HTTP/1.1 426 Upgrade Required\r\n",
+                  "\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nConnection: close, "
+                  "Upgrade\r\n" },
+                { 431, true, "HTTP/1.1 431 Request Header Fields Too Large\r\n",
+                  "\r\nConnection: close\r\n" },
+                { 403, false, "HTTP/1.1 403 Forbidden\r\n", "\r\nCache-Control: no-store\r\n" },
+                { 501, true, "HTTP/1.1 501 Not Implemented\r\n", "\r\nContent-Length: " },
+                { 505, true, "HTTP/1.1 505 HTTP Version Not Supported\r\n", "\r\n" },
+        };
+
+        for (size_t i = 0; i < countof(table); i++) {
+                const struct refusal_text text = { table[i].status, "t", "d" };
+                struct buf out = BUF_INIT;
+
+                response_refusal(&out, &text, 0, 0, table[i].closes, false);
+                cr_assert(zero(int, strncmp(out.data, table[i].first, strlen(table[i].first))));
+                cr_assert(strstr(out.data, table[i].field) != NULL, "row %zu: %s", i, out.data);
+                buf_fini(&out);
+        }
+}
+
+Test(response, a_refusal_with_a_lifetime_may_be_kept_by_caches)
+{
+        static const struct refusal_text text = { 404, "not yet", "Wait." };
+        struct buf out = BUF_INIT;
+
+        response_refusal(&out, &text, 0, 10, false, false);
+        cr_assert(strstr(out.data, "\r\nCache-Control: public, max-age=10\r\n") != NULL);
+        cr_assert(strstr(out.data, "no-store") == NULL);
+        buf_fini(&out);
+}
+
+Test(response, health_is_two_letters)
+{
+        struct buf out = BUF_INIT;
+
+        response_health(&out, false, false);
+        cr_assert(eq(str, out.data,
+                     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n"
+                     "Cache-Control: no-store\r\n\r\nok\n"));
+        buf_clear(&out);
+        response_health(&out, true, true);
+        cr_assert(eq(str, out.data,
+                     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n"
+                     "Cache-Control: no-store\r\nConnection: close\r\n\r\n"));
+        buf_fini(&out);
+}
+
+Test(response, the_state_page_has_the_token_as_its_etag)
+{
+        struct buf out = BUF_INIT;
+
+        response_events_head(&out, &token, 1234, false);
+        cr_assert(eq(
+            str, out.data,
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1234\r\n"
+            "ETag: \"0000000000000011.7.00000000000000ab\"\r\nCache-Control: no-cache\r\n" EVERYBODY
+            "\r\n"));
+        buf_clear(&out);
+        response_events_304(&out, &token, true);
+        cr_assert(eq(
+            str, out.data,
+            "HTTP/1.1 304 Not Modified\r\n"
+            "ETag: \"0000000000000011.7.00000000000000ab\"\r\nCache-Control: no-cache\r\n" EVERYBODY
+            "Connection: close\r\n\r\n"));
+        buf_fini(&out);
+}
+
+Test(response, if_none_match_names_the_state_by_its_whole_token)
+{
+        static const struct {
+                const char *field;
+                bool matches;
+        } table[] = {
+                { "\"0000000000000011.7.00000000000000ab\"", true },
+                { "W/\"0000000000000011.7.00000000000000ab\"", true },
+                { "\"a,b\", \"0000000000000011.7.00000000000000ab\"", true },
+                { "*", true },
+                { "", false },
+                { "0000000000000011.7.00000000000000ab", false },
+                { "\"0000000000000011.8.00000000000000ab\"", false },
+                { "\"x0000000000000011.7.00000000000000ab\"", false },
+        };
+
+        for (size_t i = 0; i < countof(table); i++) {
+                struct slice slice = { table[i].field, strlen(table[i].field) };
+
+                cr_assert(eq(int, response_events_matches(&token, slice), table[i].matches), "%s",
+                          table[i].field);
+        }
+        cr_assert(not(response_events_matches(&token, (struct slice){ NULL, 0 })));
+}
+
+Test(response, the_upgrade_answers_the_key_of_the_rfc)
+{
+        struct buf out = BUF_INIT;
+
+        response_upgrade(&out, "dGhlIHNhbXBsZSBub25jZQ==", false, ENCODING_JSON);
+        cr_assert(
+            eq(str, out.data,
+               "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+               "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"));
+        buf_clear(&out);
+        response_upgrade(&out, "dGhlIHNhbXBsZSBub25jZQ==", true, ENCODING_MSGPACK);
+        cr_assert(
+            eq(str, out.data,
+               "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+               "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+               "Sec-WebSocket-Protocol: kickoff.v1.msgpack\r\n\r\n"));
+        buf_fini(&out);
+}
