@@ -59,12 +59,12 @@ static void on_link(void *owner, bool up)
         node->link_up = up;
 }
 
-static void node_start(struct node *node, struct fixture *f, size_t keep, unsigned drop_every)
+static void node_start_as(struct node *node, struct fixture *f, struct redis_address address,
+                          size_t keep, unsigned drop_every)
 {
-        struct follower_options options = { .address = fixture_address(f->server),
-                                            .ns = NS,
-                                            .keep = keep,
-                                            .drop_every = drop_every };
+        struct follower_options options = {
+                .address = address, .ns = NS, .keep = keep, .drop_every = drop_every
+        };
         struct follower_callbacks callbacks = { .on_install = on_install,
                                                 .on_entries = on_entries,
                                                 .on_confirmed = on_confirmed,
@@ -76,6 +76,11 @@ static void node_start(struct node *node, struct fixture *f, size_t keep, unsign
         cr_assert(eq(int, follower_create(f->base, &options, &callbacks, &node->follower), OK));
         cr_assert(not(follower_is_ready(node->follower)));
         cr_assert(ne(str, (char *)follower_why_not_ready(node->follower), ""));
+}
+
+static void node_start(struct node *node, struct fixture *f, size_t keep, unsigned drop_every)
+{
+        node_start_as(node, f, fixture_address(f->server), keep, drop_every);
 }
 
 static void node_stop(struct node *node)
@@ -352,5 +357,38 @@ Test(follower, a_redis_that_refuses_writes_can_still_be_followed)
         run_until(f.base, follower_is_ready(node.follower));
         cr_assert(eq(u64, head(&node), 1));
         node_stop(&node);
+        fixture_stop(&f);
+}
+
+/* The list in fanout/DESIGN.md; what others need besides is theirs to add. */
+Test(follower, the_documented_rights_are_enough_for_a_node)
+{
+        struct fixture f = fixture_start();
+        struct node node;
+        struct redis *full = f.redis;
+        struct redis_options options = { .address = fixture_address(f.server), .name = "limited" };
+
+        test_redis_do(f.server, "FUNCTION", "FLUSH", NULL);
+        test_redis_do(f.server, "ACL", "SETUSER", "node", "on", ">secret", "resetkeys",
+                      "resetchannels", "-@all", "~{" NS "}:*", "&{" NS "}:signals", "+fcall",
+                      "+fcall_ro", "+function|load", "+xadd", "+xtrim", "+xrange", "+hget",
+                      "+hmget", "+hset", "+hlen", "+hvals", "+hgetall", "+hdel", "+del", "+expire",
+                      "+publish", "+subscribe", "+ping", "+client|setname", "+config|get", NULL);
+        strcpy(options.address.user, "node");
+        strcpy(options.address.password, "secret");
+        writer_destroy(f.writer);
+        cr_assert(eq(int, redis_create(f.base, &options, &f.redis), OK));
+        run_until(f.base, redis_is_up(f.redis));
+        cr_assert(eq(int, writer_create(f.base, f.redis, NS, &f.writer), OK));
+
+        node_start_as(&node, &f, options.address, 100, 0);
+        run_until(f.base, follower_is_ready(node.follower));
+        cr_assert(eq(int, fixture_create(&f, "final").outcome.kind, OUTCOME_COMMITTED));
+        test_redis_do(f.server, "HSET", "{" NS "}:drafts:final", "default", "sha 1 t", NULL);
+        cr_assert(
+            eq(int, fixture_command(&f, "final", COMMAND_PUBLISH).outcome.kind, OUTCOME_COMMITTED));
+        run_until(f.base, head(&node) == 2);
+        node_stop(&node);
+        redis_destroy(full);
         fixture_stop(&f);
 }
