@@ -1,0 +1,11 @@
+/* producer/cli/commands.h -- the rows of the command table, each defined where its code is. */
+#pragma once
+
+#include "producer/cli/cli.h"
+
+extern const struct cli_command event_commands[]; /* event_commands.c */
+extern const size_t event_commands_n;
+extern const struct cli_command prefetch_load_command; /* prefetch_load.c */
+extern const struct cli_command log_commands[];        /* log_commands.c: report, signals, nodes */
+extern const size_t log_commands_n;
+extern const struct cli_command watch_command; /* watch.c */

@@ -1,0 +1,317 @@
+/* producer/cli/show.c -- see show.h. */
+#include "producer/cli/show.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "producer/cli/when.h"
+
+#define COLUMNS_MAX 8
+
+void show_text(const char *text, struct buf *out)
+{
+        for (const char *at = text != NULL ? text : "-"; *at != '\0'; at++)
+                buf_char(out, (unsigned char)*at < 0x20 || *at == 0x7f ? '?' : *at);
+}
+
+/* A string as it is, a number in decimal, "-" for nothing. */
+static void show_member(const json_t *object, const char *name, struct buf *out)
+{
+        const json_t *value = json_object_get(object, name);
+
+        if (json_is_integer(value))
+                buf_i64(out, json_integer_value(value));
+        else
+                show_text(json_string_value(value), out);
+}
+
+static void show_time(const struct cli *cli, const json_t *object, const char *name,
+                      struct buf *out)
+{
+        const char *text = json_string_value(json_object_get(object, name));
+        int64_t ms;
+
+        if (text != NULL && clock_parse_rfc3339(text, &ms) == 0)
+                when_show(ms, cli->now_ms, out);
+        else
+                show_text(text, out);
+}
+
+static const char *phase_colour(const char *phase)
+{
+        if (phase == NULL)
+                return "";
+        if (strcmp(phase, "live") == 0)
+                return "\033[1;32m";
+        return strcmp(phase, "cancelled") == 0 ? "\033[31m" : "\033[1m";
+}
+
+/* "live", or "live, stage halftime" where the stage has a name of its own. */
+static void show_phase(const struct cli *cli, const json_t *event, struct buf *out)
+{
+        const char *phase = json_string_value(json_object_get(event, "phase"));
+        const char *stage = json_string_value(json_object_get(event, "stage"));
+
+        if (cli->colour)
+                buf_str(out, phase_colour(phase));
+        show_text(phase, out);
+        if (cli->colour)
+                buf_str(out, "\033[0m");
+        if (stage != NULL && (phase == NULL || strcmp(stage, phase) != 0)) {
+                buf_str(out, ", stage ");
+                show_text(stage, out);
+        }
+}
+
+/* --- tables --------------------------------------------------------------------------------- */
+
+struct table {
+        const char *const *heads;
+        size_t columns;
+        struct buf cells; /* all texts, each with its NUL */
+        unsigned n;       /* cells so far */
+        unsigned widths[COLUMNS_MAX];
+};
+
+/* Characters, not bytes: UTF-8 continuation bytes take no room. */
+static unsigned width_of(const char *text)
+{
+        unsigned width = 0;
+
+        for (; *text != '\0'; text++)
+                width += ((unsigned char)*text & 0xc0) != 0x80;
+        return width;
+}
+
+static void table_init(struct table *table, const char *const *heads, size_t columns)
+{
+        check(columns <= COLUMNS_MAX);
+        *table = (struct table){ .heads = heads, .columns = columns };
+        for (size_t i = 0; i < columns; i++)
+                table->widths[i] = width_of(heads[i]);
+}
+
+/* Ends the cell that was begun at `from` in table->cells. */
+static void table_end_cell(struct table *table, size_t from)
+{
+        unsigned column = table->n++ % (unsigned)table->columns;
+
+        buf_char(&table->cells, '\0');
+        if (table->cells.failed)
+                return;
+
+        unsigned width = width_of(table->cells.data + from);
+
+        if (width > table->widths[column])
+                table->widths[column] = width;
+}
+
+static void table_member(struct table *table, const json_t *object, const char *name)
+{
+        size_t from = table->cells.len;
+
+        show_member(object, name, &table->cells);
+        table_end_cell(table, from);
+}
+
+static void table_time(struct table *table, const struct cli *cli, const json_t *object,
+                       const char *name)
+{
+        size_t from = table->cells.len;
+
+        show_time(cli, object, name, &table->cells);
+        table_end_cell(table, from);
+}
+
+static void table_row(const struct table *table, const char *const *texts, struct buf *out)
+{
+        for (size_t i = 0; i < table->columns; i++) {
+                buf_str(out, texts[i]);
+                if (i + 1 < table->columns)
+                        buf_printf(out, "%*s", (int)(table->widths[i] - width_of(texts[i]) + 2),
+                                   "");
+        }
+        buf_char(out, '\n');
+}
+
+static void table_show(struct table *table, const struct cli *cli, const char *empty,
+                       struct buf *out)
+{
+        const char *texts[COLUMNS_MAX], *at = table->cells.data;
+
+        if (table->cells.failed)
+                out->failed = true;
+        if (table->n == 0)
+                buf_printf(out, "%s\n", empty);
+        if (table->n == 0 || table->cells.failed) {
+                buf_fini(&table->cells);
+                return;
+        }
+        if (cli->colour)
+                buf_str(out, "\033[1m");
+        table_row(table, table->heads, out);
+        if (cli->colour)
+                buf_str(out, "\033[0m");
+        for (unsigned i = 0; i < table->n; i++) {
+                texts[i % table->columns] = at;
+                at += strlen(at) + 1;
+                if ((i + 1) % table->columns == 0)
+                        table_row(table, texts, out);
+        }
+        buf_fini(&table->cells);
+}
+
+/* --- events --------------------------------------------------------------------------------- */
+
+static void show_row_head(const char *name, struct buf *out)
+{
+        buf_printf(out, "  %-9s", name);
+}
+
+void show_event_line(const struct cli *cli, const json_t *event, struct buf *out)
+{
+        show_member(event, "id", out);
+        buf_str(out, ": ");
+        show_phase(cli, event, out);
+        buf_str(out, ", version ");
+        show_member(event, "version", out);
+        buf_char(out, '\n');
+}
+
+static void show_acts(const struct cli *cli, const json_t *event, struct buf *out)
+{
+        if (json_object_get(event, "at") == NULL || json_is_null(json_object_get(event, "at")))
+                return;
+        show_row_head("acts", out);
+        show_time(cli, event, "at", out);
+        buf_char(out, '\n');
+}
+
+void show_event(const struct cli *cli, const json_t *event, struct buf *out)
+{
+        const json_t *stages = json_object_get(event, "stages");
+
+        show_member(event, "id", out);
+        buf_str(out, "  ");
+        show_member(event, "title", out);
+        buf_char(out, '\n');
+        show_row_head("phase", out);
+        show_phase(cli, event, out);
+        buf_char(out, '\n');
+        show_row_head("starts", out);
+        show_time(cli, event, "starts_at", out);
+        if (json_is_true(json_object_get(event, "auto_start")))
+                buf_str(out, ", by itself");
+        buf_char(out, '\n');
+        show_acts(cli, event, out);
+        show_row_head("version", out);
+        show_member(event, "version", out);
+        buf_char(out, '\n');
+        show_row_head("bundle", out);
+        if (json_integer_value(json_object_get(event, "bundle")) == 0)
+                buf_str(out, "none yet");
+        else
+                show_member(event, "bundle", out);
+        buf_char(out, '\n');
+        if (json_array_size(stages) == 0)
+                return;
+        show_row_head("stages", out);
+        for (size_t i = 0; i < json_array_size(stages); i++) {
+                buf_str(out, i > 0 ? ", " : "");
+                show_text(json_string_value(json_array_get(stages, i)), out);
+        }
+        buf_char(out, '\n');
+}
+
+void show_events(const struct cli *cli, const json_t *events, struct buf *out)
+{
+        static const char *const heads[] = { "EVENT",   "PHASE",  "STAGE", "STARTS",
+                                             "VERSION", "BUNDLE", "TITLE" };
+        struct table table;
+
+        table_init(&table, heads, countof(heads));
+        for (size_t i = 0; i < json_array_size(events); i++) {
+                const json_t *event = json_array_get(events, i);
+
+                table_member(&table, event, "id");
+                table_member(&table, event, "phase");
+                table_member(&table, event, "stage");
+                table_time(&table, cli, event, "starts_at");
+                table_member(&table, event, "version");
+                table_member(&table, event, "bundle");
+                table_member(&table, event, "title");
+        }
+        table_show(&table, cli, "No events. Make one: kickoff event create ID --title T --in 10m",
+                   out);
+}
+
+void show_change(const struct cli *cli, const json_t *change, struct buf *out)
+{
+        const json_t *event = json_object_get(change, "event");
+
+        show_event_line(cli, event, out);
+        show_row_head("starts", out);
+        show_time(cli, event, "starts_at", out);
+        buf_char(out, '\n');
+        show_acts(cli, event, out);
+        show_row_head("signal", out);
+        show_member(change, "seq", out);
+        buf_str(out, ", durability ");
+        show_member(change, "durability", out);
+        buf_char(out, '\n');
+}
+
+/* --- log and nodes -------------------------------------------------------------------------- */
+
+void show_signals(const struct cli *cli, const json_t *signals, struct buf *out)
+{
+        static const char *const heads[] = { "SEQ",   "SENT", "KIND",    "EVENT",
+                                             "STAGE", "ACTS", "VERSION", "BUNDLE" };
+        struct table table;
+
+        table_init(&table, heads, countof(heads));
+        for (size_t i = 0; i < json_array_size(signals); i++) {
+                const json_t *signal = json_array_get(signals, i);
+
+                table_member(&table, signal, "seq");
+                table_time(&table, cli, signal, "sent");
+                table_member(&table, signal, "kind");
+                table_member(&table, signal, "event");
+                table_member(&table, signal, "stage");
+                table_time(&table, cli, signal, "at");
+                table_member(&table, signal, "version");
+                table_member(&table, signal, "bundle");
+        }
+        table_show(&table, cli, "No signals.", out);
+}
+
+void show_nodes(const struct cli *cli, const json_t *nodes, struct buf *out)
+{
+        static const char *const heads[] = { "NODE", "STATE", "LISTEN", "DEVICES",
+                                             "SEQ",  "SEEN",  "VERSION" };
+        struct table table;
+
+        table_init(&table, heads, countof(heads));
+        for (size_t i = 0; i < json_array_size(nodes); i++) {
+                const json_t *node = json_array_get(nodes, i);
+                size_t from;
+
+                table_member(&table, node, "name");
+                from = table.cells.len;
+                buf_str(&table.cells, json_is_true(json_object_get(node, "gone")) ? "gone" : "up");
+                table_end_cell(&table, from);
+                table_member(&table, node, "listen");
+                table_member(&table, node, "devices");
+                table_member(&table, node, "seq");
+                table_time(&table, cli, node, "seen");
+                table_member(&table, node, "version");
+        }
+        table_show(&table, cli, "No nodes.", out);
+}
+
+const json_t *show_array(const json_t *answer, const char *name)
+{
+        return json_is_array(answer) ? answer : json_object_get(answer, name);
+}
