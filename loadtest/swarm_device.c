@@ -121,7 +121,6 @@ void swarm_device_connect(struct swarm *swarm, struct device *device)
                            : number % 2 == 0                     ? ENCODING_JSON
                                                                  : ENCODING_MSGPACK;
         counts(swarm)->connects++;
-        counts(swarm)->reconnects += device->welcomed;
         device->began_us = (uint32_t)clock_mono_us();
         device->fd = net_connect(target, target->is_loopback4 ? net_source(number) : 0);
         device->state = DEVICE_CONNECTING;
@@ -286,8 +285,10 @@ static void on_hello(struct swarm *swarm, struct device *device, const struct he
         swarm->ack_spread_ms =
             hello->ack_spread_ms < ACK_SPREAD_MAX ? hello->ack_spread_ms : ACK_SPREAD_MAX;
         device->tries = 0;
-        if (device->welcomed)
+        if (device->welcomed) {
+                counts(swarm)->reconnects++;
                 return;
+        }
         device->welcomed = true;
         atomic_store(&swarm->options.board->last_welcome_us, clock_mono_us());
         counts(swarm)->connected_once++;
