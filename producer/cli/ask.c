@@ -11,7 +11,8 @@
 
 #define TOKEN_MAX      4096
 #define URL_MAX        512
-#define REPEAT_WAIT_MS 300 /* before the first repeat; doubles, with jitter */
+#define TIMEOUT_MS     5000 /* a node answers within 2 s, or says that it cannot */
+#define REPEAT_WAIT_MS 300  /* before the first repeat; doubles, with jitter */
 
 bool ask_base_url(const char *admin, char *out, size_t size)
 {
@@ -86,7 +87,9 @@ static bool read_token(const char *path, char *out, size_t size)
 static bool prepare(const struct cli *cli, const char *method, const char *path, const char *type,
                     const void *body, size_t len, struct try *try)
 {
-        *try = (struct try){ .ask = { .method = method, .body = body, .body_len = len } };
+        *try = (struct try){
+                .ask = { .method = method, .body = body, .body_len = len, .timeout_ms = TIMEOUT_MS }
+        };
         if (!ask_base_url(cli->admin, try->url, sizeof(try->url) - strlen(path))) {
                 cli_say("`%.200s` is not the address of a node. Example: --admin "
                         "http://127.0.0.1:9090",

@@ -23,6 +23,7 @@ struct watch {
         struct kickoff_device *device;
         bool json, ever_connected, stopped, output_broke;
         int64_t signals;
+        char seen[TOKEN_TEXT_MAX + 1]; /* of the last line printed: the SDK may be further by now */
         char kept[TOKEN_TEXT_MAX + 1]; /* what is in the token file */
 };
 
@@ -59,12 +60,16 @@ static void on_signal(void *owner, const struct signal *signal)
         if (count != 0 && watch->signals >= count)
                 return;
         watch->signals++;
+        token_format(&signal->token, watch->seen);
         print_message(watch, &(struct message){ .type = MESSAGE_SIGNAL, .signal = *signal });
 }
 
 static void on_reset(void *owner, const struct reset *reset)
 {
-        print_message(owner, &(struct message){ .type = MESSAGE_RESET, .reset = *reset });
+        struct watch *watch = owner;
+
+        token_format(&reset->token, watch->seen);
+        print_message(watch, &(struct message){ .type = MESSAGE_RESET, .reset = *reset });
 }
 
 static void on_message(void *owner, const struct device_message *message)
@@ -119,7 +124,7 @@ static bool read_kept(struct watch *watch)
 /* By way of a second file, so that a crash leaves the old place or the new one. */
 static bool keep_token(struct watch *watch)
 {
-        const char *token = kickoff_device_token(watch->device);
+        const char *token = watch->seen;
         char aside[4096];
         FILE *file;
 
