@@ -11,7 +11,8 @@
 #include "prefetch/bundle.h"
 
 /* OK; ERR_TIMEOUT: unknown; ERR_IO: Redis said no; ERR_NOT_FOUND; ERR_MISMATCH: a body that does not have
- * the hash it is filed under (never handed on); ERR_TOO_LARGE: too many cohorts. `why` is a sentence. Each
+ * the hash it is filed under (never handed on); ERR_TOO_LARGE: too many cohorts; ERR_CONFLICT: this Redis
+ * still has an older bundle version than the one asked for. `why` is a sentence. Each
  * is called exactly once, never from inside the store_ call. */
 typedef void store_done_fn(void *owner, enum err err, const char *why);
 typedef void store_index_fn(void *owner, enum err err, struct bundle_index *index); /* borrowed */
@@ -21,6 +22,7 @@ typedef void store_body_fn(void *owner, enum err err, struct blob *body);       
 must_check enum err store_put_draft(struct redis *redis, const char *ns, const char *event,
                                     const struct bundle_row *row, const void *body, store_done_fn *done,
                                     void *owner);
+/* The current rows, labelled with the version they really have: `version` or newer. */
 must_check enum err store_read_index(struct redis *redis, const char *ns, const char *event,
                                      uint64_t version, store_index_fn *done, void *owner);
 must_check enum err store_read_drafts(struct redis *redis, const char *ns, const char *event,
