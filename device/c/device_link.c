@@ -1,0 +1,439 @@
+/* device/c/device_link.c -- the library's side of the SDK: turns what libwebsockets tells into
+ * inputs of the core, and what the core wants into calls of libwebsockets. Decides nothing.
+ *
+ * A `link` is one attempt to connect and the connection it became. device->link is the one the core
+ * knows of; a link that the core has given up stays in the list until the library is done with it
+ * (a close handshake may take seconds), deaf and with a `goodbye` set.
+ *
+ * Odd things about the library, as of 4.1.6 (Debian 12) and 4.3.5 (Debian 13):
+ * - 4.1.6 rewrites close codes it does not know, 1012 and 1013 among them, to 1002 before it tells
+ *   us (its client-parser-ws.c). The text beside the code survives: close_table tells them apart.
+ * - It answers pings without telling us, but asks us to write afterwards: a writeable callback that
+ *   we did not ask for means that something was heard.
+ * - The timeout of lws_service() is ignored; a scheduled `sul` bounds the wait. One that fires on
+ *   the way into poll() does not, so it also cancels the wait.
+ * - Extensions are offered only if the application passes them. We do not: nothing is compressed.
+ */
+#include "device/c/device_inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PATH_MAX_BYTES 512
+#define RX_CHUNK       4096
+#define RX_KEEP_BYTES  65536 /* a larger buffer is given back after the message */
+#define TX_MAX         256   /* bytes: an ack or a time request is about 50 */
+#define GOODBYE_WAIT_S 5
+
+/* --- links ---------------------------------------------------------------------------------- */
+
+/* Not from inside a callback about this link: there, the callback's return value does it. */
+static void link_cut(struct link *link)
+{
+        link->goodbye = GOODBYE_CUT;
+        if (link->wsi != NULL)
+                lws_set_timeout(link->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+}
+
+void device_link_reap(struct kickoff_device *device)
+{
+        struct link **at = &device->links;
+
+        while (*at != NULL) {
+                struct link *link = *at;
+
+                if (link->wsi != NULL) {
+                        at = &link->next;
+                        continue;
+                }
+                *at = link->next;
+                free(link);
+        }
+}
+
+static void ask_writeable(struct link *link)
+{
+        if (link->wsi == NULL || !link->opened)
+                return;
+        link->asked_writeable = true;
+        lws_callback_on_writable(link->wsi);
+}
+
+void device_link_write(struct kickoff_device *device)
+{
+        if (device->link != NULL)
+                ask_writeable(device->link);
+}
+
+/* The core has forgotten the connection; `inside` = we are in a callback about it, which will end
+ * it. */
+void device_link_leave(struct kickoff_device *device, const struct device_action *action,
+                       bool inside)
+{
+        struct link *link = device->link;
+
+        device->link = NULL;
+        device->has_ack = device->has_time = false;
+        if (link == NULL)
+                return;
+        if (action->what == DEVICE_DO_CLOSE && link->opened) {
+                link->goodbye = GOODBYE_CLOSE;
+                link->reason = action->reason;
+                if (!inside && link->wsi != NULL) {
+                        ask_writeable(link);
+                        /* It may never become writeable. */
+                        lws_set_timeout(link->wsi, PENDING_TIMEOUT_USER_REASON_BASE,
+                                        GOODBYE_WAIT_S);
+                }
+        } else if (inside) {
+                link->goodbye = GOODBYE_CUT;
+        } else {
+                link_cut(link);
+        }
+}
+
+/* The current link is over, one way or another: the core is told once. */
+static void feed_end(struct link *link, const struct device_input *input)
+{
+        struct kickoff_device *device = link->device;
+
+        if (device->link != link)
+                return;
+        device->link = NULL;
+        device->has_ack = device->has_time = false;
+        kickoff_device_feed(device, input, true);
+}
+
+/* --- what the library tells us -------------------------------------------------------------- */
+
+/* Only the form in seconds (RFC 9110 10.2.3); a date would need our clock to be right. */
+static int64_t read_retry_after(struct lws *wsi)
+{
+        char text[12];
+        int64_t seconds = 0;
+        int len = lws_hdr_copy(wsi, text, sizeof(text), WSI_TOKEN_HTTP_RETRY_AFTER);
+
+        if (len <= 0)
+                return -1;
+        for (int i = 0; i < len; i++) {
+                if (text[i] < '0' || text[i] > '9')
+                        return -1;
+                seconds = seconds * 10 + (text[i] - '0');
+        }
+        return seconds;
+}
+
+static void note_answer(struct link *link)
+{
+        unsigned status = lws_http_client_http_response(link->wsi);
+
+        if (status == 0)
+                return;
+        link->status = status;
+        link->retry_after_s = read_retry_after(link->wsi);
+}
+
+static void on_not_opened(struct link *link, const char *text, size_t len)
+{
+        char why[100];
+        size_t n = len < sizeof(why) ? len : sizeof(why) - 1;
+
+        note_answer(link);
+        if (text != NULL)
+                memcpy(why, text, n);
+        why[text != NULL ? n : 0] = '\0';
+        if (link->status != 0 && link->status != 101)
+                feed_end(link, &(struct device_input){ .kind = DEVICE_IN_REFUSED,
+                                                       .status = link->status,
+                                                       .retry_after_s = link->retry_after_s });
+        else
+                feed_end(link, &(struct device_input){ .kind = DEVICE_IN_FAILED,
+                                                       .text = why[0] != '\0' ? why : NULL });
+}
+
+static void on_peer_close(struct link *link, const unsigned char *payload, size_t len)
+{
+        char text[124] = "";
+        unsigned code = len >= 2 ? (unsigned)payload[0] * 256 + payload[1] : 1005;
+
+        if (len > 2 && len - 2 < sizeof(text))
+                memcpy(text, payload + 2, len - 2);
+        for (size_t i = 0; code == 1002 && i < countof(close_table); i++) {
+                if (text[0] != '\0' && strcmp(text, close_table[i].text) == 0)
+                        code = close_table[i].code;
+        }
+        feed_end(link, &(struct device_input){
+                           .kind = DEVICE_IN_CLOSED, .code = (uint16_t)code, .text = text });
+}
+
+static void on_frame(struct kickoff_device *device)
+{
+        struct message message;
+        enum err err =
+            message_decode(device->rx.data, device->rx.len, device->options.encoding, &message);
+
+        switch (err) {
+        case OK:
+                kickoff_device_feed(
+                    device,
+                    &(struct device_input){ .kind = DEVICE_IN_MESSAGE, .message = &message }, true);
+                message_fini(&message);
+                return;
+        case ERR_NOT_FOUND: /* of a later version: to be ignored */
+                kickoff_device_feed(device, &(struct device_input){ .kind = DEVICE_IN_HEARD },
+                                    true);
+                return;
+        case ERR_NOMEM:
+                kickoff_device_feed(device,
+                                    &(struct device_input){ .kind = DEVICE_IN_GARBAGE,
+                                                            .reason = CLOSE_INTERNAL,
+                                                            .text = "out of memory" },
+                                    true);
+                return;
+        default:
+                kickoff_device_feed(
+                    device,
+                    &(struct device_input){ .kind = DEVICE_IN_GARBAGE, .reason = CLOSE_BAD_DATA },
+                    true);
+        }
+}
+
+static void on_receive(struct link *link, const char *bytes, size_t len)
+{
+        struct kickoff_device *device = link->device;
+        bool is_first = lws_is_first_fragment(link->wsi) != 0;
+        bool is_last =
+            lws_is_final_fragment(link->wsi) != 0 && lws_remaining_packet_payload(link->wsi) == 0;
+        bool is_binary = lws_frame_is_binary(link->wsi) != 0;
+        struct device_input garbage = { .kind = DEVICE_IN_GARBAGE };
+
+        if (device->link != link)
+                return;
+        if (is_first)
+                buf_clear(&device->rx);
+        if (is_binary != (device->options.encoding == ENCODING_MSGPACK)) {
+                garbage.reason = CLOSE_DATA_TYPE;
+                kickoff_device_feed(device, &garbage, true);
+                return;
+        }
+        if (len > MESSAGE_FROM_NODE_MAX - device->rx.len) {
+                garbage.reason = CLOSE_TOO_BIG;
+                kickoff_device_feed(device, &garbage, true);
+                return;
+        }
+        buf_add(&device->rx, bytes, len);
+        if (device->rx.failed) {
+                buf_fini(&device->rx);
+                garbage.reason = CLOSE_INTERNAL;
+                garbage.text = "out of memory";
+                kickoff_device_feed(device, &garbage, true);
+                return;
+        }
+        if (!is_last)
+                return;
+        on_frame(device);
+        if (device->rx.capacity > RX_KEEP_BYTES)
+                buf_fini(&device->rx);
+}
+
+/* One message per turn, as the library wants it. Returns -1 if the socket broke. */
+static int on_writeable(struct link *link)
+{
+        struct kickoff_device *device = link->device;
+        unsigned char frame[LWS_PRE + TX_MAX];
+        struct message message;
+        struct buf payload;
+
+        if (!link->asked_writeable && device->link == link) {
+                kickoff_device_feed(device, &(struct device_input){ .kind = DEVICE_IN_HEARD },
+                                    true);
+                return 0;
+        }
+        link->asked_writeable = false;
+        if (device->link != link || (!device->has_ack && !device->has_time))
+                return 0;
+        if (device->has_time) { /* first: its round trip is being measured */
+                message = (struct message){ .type = MESSAGE_TIME, .time = device->time };
+                device->has_time = false;
+        } else {
+                message = (struct message){ .type = MESSAGE_ACK, .ack = device->ack };
+                device->has_ack = false;
+        }
+        buf_init_fixed(&payload, frame + LWS_PRE, TX_MAX);
+        message_encode(&message, device->options.encoding, &payload);
+        check(!payload.failed);
+        if (lws_write(link->wsi, frame + LWS_PRE, payload.len,
+                      device->options.encoding == ENCODING_MSGPACK ? LWS_WRITE_BINARY
+                                                                   : LWS_WRITE_TEXT) < 0)
+                return -1;
+        if (device->has_ack)
+                ask_writeable(link);
+        return 0;
+}
+
+/* What a callback about this link must return: -1 makes the library end it. */
+static int end_of_callback(struct link *link)
+{
+        if (link->goodbye == GOODBYE_CLOSE) {
+                const struct close_row *row = &close_table[link->reason];
+
+                lws_close_reason(link->wsi, (enum lws_close_status)row->code,
+                                 (unsigned char *)(uintptr_t)row->text, strlen(row->text));
+        }
+        return link->goodbye == GOODBYE_NONE ? 0 : -1;
+}
+
+static void on_gone(struct link *link)
+{
+        feed_end(link, &(struct device_input){ .kind = link->opened ? DEVICE_IN_CLOSED
+                                                                    : DEVICE_IN_FAILED });
+}
+
+static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user, void *in,
+                    size_t len)
+{
+        struct link *link = user;
+
+        /* Events of the context, not of a connection, come without a link. */
+        if (link == NULL)
+                return 0;
+        switch (event) {
+        case LWS_CALLBACK_ESTABLISHED_CLIENT_HTTP: /* the answer's head is there, whatever it says
+                                                    */
+                link->wsi = wsi;
+                note_answer(link);
+                return 0;
+        case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
+                link->wsi = wsi;
+                on_not_opened(link, in, len);
+                return 0;
+        case LWS_CALLBACK_CLIENT_ESTABLISHED:
+                link->opened = true;
+                if (link->device->link == link)
+                        kickoff_device_feed(
+                            link->device, &(struct device_input){ .kind = DEVICE_IN_OPENED }, true);
+                return end_of_callback(link);
+        case LWS_CALLBACK_CLIENT_RECEIVE:
+                if (link->goodbye == GOODBYE_NONE)
+                        on_receive(link, in, len);
+                return end_of_callback(link);
+        case LWS_CALLBACK_CLIENT_WRITEABLE:
+                if (link->goodbye == GOODBYE_NONE && on_writeable(link) != 0)
+                        return -1;
+                return end_of_callback(link);
+        case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+                on_peer_close(link, in, len);
+                return 0; /* the library answers the close frame */
+        case LWS_CALLBACK_CLIENT_CLOSED:
+                on_gone(link);
+                return 0;
+        case LWS_CALLBACK_WSI_DESTROY: /* always the last word about a connection */
+                on_gone(link);
+                link->wsi = NULL;
+                return 0;
+        default:
+                return 0;
+        }
+}
+
+/* --- connecting ----------------------------------------------------------------------------- */
+
+static const struct lws_protocols protocols[] = {
+        { .name = "kickoff", .callback = on_event, .rx_buffer_size = RX_CHUNK },
+        { .name = NULL },
+};
+
+/* The ids hold only characters that need no escape in a query (proto/names.h). */
+static void connect_path(const struct kickoff_device *device, char path[PATH_MAX_BYTES])
+{
+        struct buf out;
+
+        buf_init_fixed(&out, path, PATH_MAX_BYTES);
+        buf_printf(&out, "/v1/connect?device=%s", device->device);
+        if (device->cohort[0] != '\0')
+                buf_printf(&out, "&cohort=%s", device->cohort);
+        if (device->token_text[0] != '\0')
+                buf_printf(&out, "&since=%s", device->token_text);
+        if (device->options.no_ack)
+                buf_str(&out, "&ack=0");
+        check(!out.failed);
+}
+
+void device_link_connect(struct kickoff_device *device)
+{
+        struct link *link = calloc(1, sizeof(*link));
+        char path[PATH_MAX_BYTES];
+
+        if (link == NULL) {
+                kickoff_device_feed(
+                    device,
+                    &(struct device_input){ .kind = DEVICE_IN_FAILED, .text = "out of memory" },
+                    false);
+                return;
+        }
+        link->device = device;
+        link->retry_after_s = -1;
+        link->next = device->links;
+        device->links = device->link = link;
+        connect_path(device, path);
+
+        struct lws_client_connect_info info = {
+                .context = device->lws,
+                .address = device->url.host,
+                .port = device->url.port,
+                .host = device->url.authority,
+                .path = path,
+                .protocol = encoding_subprotocol[device->options.encoding],
+                .local_protocol_name = protocols[0].name,
+                .ietf_version_or_minus_one = -1,
+                .userdata = link,
+                .pwsi = &link->wsi,
+                /* A redirect could lead anywhere; Kickoff never sends one. */
+                .ssl_connection =
+                    LCCSCF_HTTP_NO_FOLLOW_REDIRECT | (device->url.tls ? LCCSCF_USE_SSL : 0),
+        };
+
+        if (lws_client_connect_via_info(&info) == NULL) {
+                /* Early failures come without a callback. */
+                link->wsi = NULL;
+                feed_end(link, &(struct device_input){ .kind = DEVICE_IN_FAILED,
+                                                       .text = "refused, or no such host" });
+        }
+}
+
+/* --- the loop -------------------------------------------------------------------------------- */
+
+static void on_timer(lws_sorted_usec_list_t *timer)
+{
+        struct kickoff_device *device = lws_container_of(timer, struct kickoff_device, timer);
+
+        lws_cancel_service(device->lws);
+}
+
+void device_link_turn(struct kickoff_device *device, uint64_t wait_ms)
+{
+        if (wait_ms == 0) {
+                (void)lws_service(device->lws, -1);
+                return;
+        }
+        lws_sul_schedule(device->lws, 0, &device->timer, on_timer,
+                         (lws_usec_t)wait_ms * LWS_US_PER_MS);
+        (void)lws_service(device->lws, 0);
+        lws_sul_cancel(&device->timer);
+}
+
+struct lws_context *device_link_context(bool tls)
+{
+        struct lws_context_creation_info info = {
+                .port = CONTEXT_PORT_NO_LISTEN,
+                .protocols = protocols,
+                .options = tls ? LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT : 0,
+                .timeout_secs = DEVICE_CORE_CONNECT_WAIT_MS / 1000,
+                .connect_timeout_secs = DEVICE_CORE_CONNECT_WAIT_MS / 1000,
+                /* Otherwise its tables are sized for as many sockets as the process may open. */
+                .fd_limit_per_thread = 16,
+        };
+
+        lws_set_log_level(0, NULL); /* all it has to say comes through on_state */
+        return lws_create_context(&info);
+}
