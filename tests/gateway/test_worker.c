@@ -1,0 +1,680 @@
+/* What worker.h promises to devices, over real sockets. */
+#include "tests/gateway/client.h"
+
+#include <pthread.h>
+#include <sys/resource.h>
+
+static struct worker *started(seqno head)
+{
+        struct worker_options options = test_worker_options();
+        struct worker *worker = test_worker_start(&options);
+
+        test_install(worker, head);
+        return worker;
+}
+
+/* --- joining ---------------------------------------------------------------------------------- */
+
+Test(worker, before_the_first_install_devices_are_sent_elsewhere)
+{
+        struct worker_options options = test_worker_options();
+        struct worker *worker = test_worker_start(&options);
+        int fd = client_connect(worker);
+        char head[1024], body[1024];
+
+        client_upgrade(fd, "", "");
+        cr_assert(eq(int, client_read_response(fd, head, sizeof(head), body, sizeof(body)), 503));
+        cr_assert(strstr(head, "\r\nRetry-After: ") != NULL);
+        cr_assert(client_sees_end(fd));
+        close(fd);
+        worker_destroy(worker);
+}
+
+Test(worker, a_new_device_gets_101_hello_and_the_state)
+{
+        struct worker_options options = test_worker_options();
+        struct worker *worker;
+        int fd;
+        struct message message;
+        char head[1024];
+
+        options.ping_ms = 50000;
+        worker = test_worker_start(&options);
+        test_install(worker, 7);
+        fd = client_connect(worker);
+        client_upgrade(fd, "", "Sec-WebSocket-Protocol: kickoff.v1.json\r\n");
+        client_read_head(fd, head, sizeof(head));
+        cr_assert(
+            eq(str, head,
+               "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+               "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+               "Sec-WebSocket-Protocol: kickoff.v1.json\r\n\r\n"));
+        message = client_read_message(fd, ENCODING_JSON);
+        cr_assert(eq(int, message.type, MESSAGE_HELLO));
+        cr_assert(eq(str, message.hello.node, "n1"));
+        cr_assert(eq(sz, strlen(message.hello.session), 16));
+        cr_assert(eq(u64, message.hello.token.seq, 7));
+        cr_assert(eq(u32, message.hello.ping_s, 50));
+        cr_assert(eq(u32, message.hello.lifetime_s, 1800));
+        cr_assert(eq(u32, message.hello.ack_spread_ms, 2000));
+        cr_assert(not(message.hello.recovered));
+        cr_assert(eq(int, message.hello.reason, RESET_NEW));
+        message_fini(&message);
+        message = client_read_message(fd, ENCODING_JSON);
+        cr_assert(eq(int, message.type, MESSAGE_RESET));
+        cr_assert(eq(int, message.reset.reason, RESET_NEW));
+        cr_assert(eq(u64, message.reset.token.seq, 7));
+        cr_assert(eq(sz, message.reset.n, 1));
+        cr_assert(eq(str, message.reset.events[0].event, "derby"));
+        message_fini(&message);
+        cr_assert(test_wait_devices(worker, 1));
+        close(fd);
+        cr_assert(test_wait_devices(worker, 0));
+        worker_destroy(worker);
+}
+
+Test(worker, a_signal_reaches_all_in_their_own_encoding_with_the_same_bytes)
+{
+        struct worker *worker = started(1);
+        int json[5], packed[5];
+        struct entry *entry = log_entry(2);
+
+        for (int i = 0; i < 5; i++) {
+                char head[1024];
+
+                json[i] = client_join(worker, "");
+                packed[i] = client_connect(worker);
+                client_upgrade(packed[i], "", "Sec-WebSocket-Protocol: kickoff.v1.msgpack\r\n");
+                client_read_head(packed[i], head, sizeof(head));
+                for (int k = 0; k < 2; k++) {
+                        struct message message = client_read_message(packed[i], ENCODING_MSGPACK);
+
+                        cr_assert(eq(int, message.type, k == 0 ? MESSAGE_HELLO : MESSAGE_RESET));
+                        message_fini(&message);
+                }
+        }
+        test_entry(worker, 2);
+        for (int i = 0; i < 5; i++) {
+                uint8_t bytes[1024];
+
+                client_read(json[i], bytes, entry->frames[ENCODING_JSON]->len);
+                cr_assert(zero(int, memcmp(bytes, entry->frames[ENCODING_JSON]->data,
+                                           entry->frames[ENCODING_JSON]->len)));
+                client_read(packed[i], bytes, entry->frames[ENCODING_MSGPACK]->len);
+                cr_assert(zero(int, memcmp(bytes, entry->frames[ENCODING_MSGPACK]->data,
+                                           entry->frames[ENCODING_MSGPACK]->len)));
+                close(json[i]);
+                close(packed[i]);
+        }
+        entry_unref(entry);
+        worker_destroy(worker);
+}
+
+Test(worker, a_token_resumes_with_what_was_missed_and_nothing_else)
+{
+        struct worker_options options = test_worker_options();
+        struct worker *worker = test_worker_start(&options);
+        struct token since = log_token(EPOCH, 0, 3);
+        char query[128] = "&since=";
+        int fd;
+
+        options.ring_capacity = 64;
+        test_install_with(worker, 0, 40, 0);
+        token_format(&since, query + 7);
+        fd = client_join(worker, query);
+        for (seqno seq = 4; seq <= 40; seq++)
+                client_expect_signal(fd, ENCODING_JSON, seq);
+        test_entry(worker, 41);
+        client_expect_signal(fd, ENCODING_JSON, 41);
+        close(fd);
+        worker_destroy(worker);
+}
+
+Test(worker, a_long_replay_comes_whole_and_in_order)
+{
+        struct worker_options options = test_worker_options();
+        struct token since = log_token(EPOCH, 0, 0);
+        char query[128] = "&since=";
+        struct worker *worker;
+        int fd;
+
+        options.ring_capacity = 4096;
+        worker = test_worker_start(&options);
+        test_install_with(worker, 0, 3000, 0);
+        token_format(&since, query + 7);
+        fd = client_join(worker, query);
+        for (seqno seq = 1; seq <= 3000; seq++)
+                client_expect_signal(fd, ENCODING_JSON, seq);
+        close(fd);
+        worker_destroy(worker);
+}
+
+Test(worker, a_state_longer_than_any_buffer_comes_whole)
+{
+        struct worker_options options = test_worker_options();
+        struct worker *worker = test_worker_start(&options);
+        struct snapshot *snapshot = log_snapshot_of(EPOCH, 0, 5, 1020);
+        struct blob *frame = snapshot_frame(snapshot, RESET_NEW, ENCODING_JSON);
+        int fd = client_connect_with(worker, 2048);
+        struct message message;
+        char head[1024];
+        uint8_t *bytes = malloc(frame->len);
+
+        test_install_snapshot(worker, snapshot, NULL, 0);
+        client_upgrade(fd, "", "");
+        client_read_head(fd, head, sizeof(head));
+        message = client_read_message(fd, ENCODING_JSON);
+        message_fini(&message);
+        test_entry(worker, 6); /* while the reset is on its way */
+        client_read(fd, bytes, frame->len);
+        cr_assert(gt(sz, frame->len, 70000));
+        cr_assert(zero(int, memcmp(bytes, frame->data, frame->len)));
+        client_expect_signal(fd, ENCODING_JSON, 6);
+        free(bytes);
+        close(fd);
+        snapshot_unref(snapshot);
+        worker_destroy(worker);
+}
+
+Test(worker, ahead_of_the_node_is_told_nothing_until_the_node_has_caught_up)
+{
+        struct worker *worker = started(5);
+        struct token since = log_token(EPOCH, 0, 6);
+        char query[128] = "&since=", head[1024];
+        struct message message;
+        int fd = client_connect(worker);
+
+        token_format(&since, query + 7);
+        client_upgrade(fd, query, "");
+        client_read_head(fd, head, sizeof(head));
+        worker_confirmed(
+            worker); /* may have been asked for before the device came: proves nothing */
+        test_entry(worker, 6);
+        message = client_read_message(fd, ENCODING_JSON);
+        cr_assert(eq(int, message.type, MESSAGE_HELLO));
+        cr_assert(message.hello.recovered);
+        cr_assert(eq(u64, message.hello.token.seq, 6));
+        test_entry(worker, 7);
+        client_expect_signal(fd, ENCODING_JSON, 7);
+        close(fd);
+        worker_destroy(worker);
+}
+
+Test(worker, ahead_of_the_log_is_forked_after_two_confirmations)
+{
+        struct worker *worker = started(5);
+        struct token since = log_token(EPOCH, 0, 9);
+        char query[128] = "&since=", head[1024];
+        struct pollfd readable;
+        struct message message;
+        int fd = client_connect(worker);
+
+        token_format(&since, query + 7);
+        client_upgrade(fd, query, "");
+        client_read_head(fd, head, sizeof(head));
+        for (uint64_t begin_ms = clock_mono_ms(); clock_mono_ms() < begin_ms + 3;)
+                ; /* so that the confirmations are younger than the device, by the clock */
+        worker_confirmed(worker);
+        readable = (struct pollfd){ .fd = fd, .events = POLLIN };
+        cr_assert(zero(int, poll(&readable, 1, 20)));
+        worker_confirmed(worker);
+        message = client_read_message(fd, ENCODING_JSON);
+        cr_assert(eq(int, message.type, MESSAGE_HELLO));
+        cr_assert(eq(int, message.hello.reason, RESET_FORKED));
+        message = client_read_message(fd, ENCODING_JSON);
+        cr_assert(eq(int, message.type, MESSAGE_RESET));
+        cr_assert(eq(u64, message.reset.token.seq, 5));
+        message_fini(&message);
+        close(fd);
+        worker_destroy(worker);
+}
+
+Test(worker, a_new_install_resets_whoever_is_on_another_history)
+{
+        struct worker *worker = started(5);
+        int fd = client_join(worker, "");
+        struct snapshot *snapshot = log_snapshot_of(EPOCH + 1, 0, 2, 0);
+        struct message message;
+
+        worker_install(worker, snapshot, NULL, 0);
+        message = client_read_message(fd, ENCODING_JSON);
+        cr_assert(eq(int, message.type, MESSAGE_RESET));
+        cr_assert(eq(int, message.reset.reason, RESET_UNKNOWN));
+        cr_assert(eq(u64, message.reset.token.epoch, EPOCH + 1));
+        message_fini(&message);
+        snapshot_unref(snapshot);
+        close(fd);
+        worker_destroy(worker);
+}
+
+Test(worker, no_more_devices_than_there_is_room_for)
+{
+        struct worker_options options = test_worker_options();
+        char head[1024], body[1024];
+        struct worker *worker;
+        int in, out;
+
+        options.max_devices = 1;
+        worker = test_worker_start(&options);
+        test_install(worker, 1);
+        in = client_join(worker, "");
+        out = client_connect(worker);
+        client_upgrade(out, "", "");
+        cr_assert(eq(int, client_read_response(out, head, sizeof(head), body, sizeof(body)), 503));
+        cr_assert(strstr(head, "\r\nRetry-After: ") != NULL);
+        close(in);
+        cr_assert(test_wait_devices(worker, 0));
+        close(out);
+        in = client_join(worker, "");
+        close(in);
+        worker_destroy(worker);
+}
+
+/* --- slow readers -------------------------------------------------------------------------------
+ */
+
+Test(worker, who_reads_late_gets_every_byte_in_order)
+{
+        struct worker_options options = test_worker_options();
+        struct worker *worker;
+        int fd, others;
+
+        options.ring_capacity = 8192;
+        worker = test_worker_start(&options);
+        test_install(worker, 0);
+        fd = client_connect_with(worker, 2048);
+        client_upgrade(fd, "", "");
+        others = client_join(worker, "");
+        cr_assert(test_wait_devices(worker, 2));
+        for (seqno seq = 1; seq <= 2000; seq++) { /* far more than the sockets hold */
+                test_entry(worker, seq);
+                client_expect_signal(others, ENCODING_JSON, seq);
+        }
+        {
+                char head[1024];
+                struct message message;
+
+                client_read_head(fd, head, sizeof(head));
+                message = client_read_message(fd, ENCODING_JSON);
+                cr_assert(eq(int, message.type, MESSAGE_HELLO));
+                message = client_read_message(fd, ENCODING_JSON);
+                cr_assert(eq(int, message.type, MESSAGE_RESET));
+                message_fini(&message);
+        }
+        for (seqno seq = 1; seq <= 2000; seq++)
+                client_expect_signal(fd, ENCODING_JSON, seq);
+        close(fd);
+        close(others);
+        worker_destroy(worker);
+}
+
+/* Feeds the log while `fd` is not read, until far more has been said than sockets and ring hold. */
+static seqno overflow(struct worker *worker, int others, seqno seq)
+{
+        for (int i = 0; i < 3000; i++) {
+                test_entry(worker, ++seq);
+                client_expect_signal(others, ENCODING_JSON, seq);
+        }
+        return seq;
+}
+
+Test(worker, who_falls_out_of_the_ring_is_reset_once_then_closed)
+{
+        struct worker_options options = test_worker_options();
+        struct message message;
+        struct worker *worker;
+        seqno seq = 0, got = 0;
+        char head[1024];
+        int fd, others;
+
+        options.ring_capacity = 16;
+        worker = test_worker_start(&options);
+        test_install(worker, 0);
+        fd = client_connect_with(worker, 2048);
+        client_upgrade(fd, "", "");
+        client_read_head(fd, head, sizeof(head));
+        for (int i = 0; i < 2; i++) {
+                message = client_read_message(fd, ENCODING_JSON);
+                message_fini(&message);
+        }
+        others = client_join(worker, "");
+        seq = overflow(worker, others, seq);
+        for (;;) { /* rising numbers without a hole, then the reset to the head */
+                message = client_read_message(fd, ENCODING_JSON);
+                if (message.type == MESSAGE_RESET)
+                        break;
+                cr_assert(eq(int, message.type, MESSAGE_SIGNAL));
+                cr_assert(eq(u64, message.signal.token.seq, ++got));
+                message_fini(&message);
+        }
+        cr_assert(eq(int, message.reset.reason, RESET_TRIMMED));
+        cr_assert(eq(u64, message.reset.token.seq, seq));
+        message_fini(&message);
+        got = seq;
+        seq = overflow(worker, others, seq);
+        for (;;) {
+                struct client_frame frame = client_read_frame(fd);
+
+                if (frame.opcode == WS_CLOSE) {
+                        cr_assert(
+                            eq(uint,
+                               (unsigned)(uint8_t)frame.payload[0] << 8 | (uint8_t)frame.payload[1],
+                               4008));
+                        free(frame.payload);
+                        break;
+                }
+                cr_assert(
+                    eq(int, message_decode(frame.payload, frame.len, ENCODING_JSON, &message), OK));
+                cr_assert(eq(u64, message.signal.token.seq, ++got));
+                free(frame.payload);
+        }
+        cr_assert(client_sees_end(fd));
+        test_entry(worker, ++seq); /* nobody else noticed */
+        client_expect_signal(others, ENCODING_JSON, seq);
+        close(fd);
+        close(others);
+        worker_destroy(worker);
+}
+
+/* --- what devices send
+ * ---------------------------------------------------------------------------- */
+
+Test(worker, a_ping_is_answered_with_its_payload)
+{
+        struct worker *worker = started(1);
+        int fd = client_join(worker, "");
+        struct client_frame frame;
+
+        client_send_frame(fd, WS_PING, "abc", 3);
+        frame = client_read_frame(fd);
+        cr_assert(eq(uint, frame.opcode, WS_PONG));
+        cr_assert(eq(str, frame.payload, "abc"));
+        free(frame.payload);
+        close(fd);
+        worker_destroy(worker);
+}
+
+Test(worker, the_node_pings_and_stays_with_who_answers)
+{
+        struct worker_options options = test_worker_options();
+        struct client_frame frame;
+        struct worker *worker;
+        int fd;
+
+        options.ping_ms = 100;
+        worker = test_worker_start(&options);
+        test_install(worker, 1);
+        fd = client_join(worker, "");
+        for (int i = 0; i < 3; i++) {
+                frame = client_read_frame(fd);
+                cr_assert(eq(uint, frame.opcode, WS_PING));
+                cr_assert(zero(sz, frame.len));
+                free(frame.payload);
+                client_send_frame(fd, WS_PONG, "", 0);
+        }
+        close(fd);
+        worker_destroy(worker);
+}
+
+Test(worker, time_is_answered_and_an_ack_is_taken_in_silence)
+{
+        struct worker *worker = started(3);
+        int fd = client_join(worker, "");
+        struct message message;
+
+        client_send_text(fd, "{\"t\":\"ack\",\"seq\":3}");
+        client_send_text(fd, "{\"t\":\"of-a-later-version\",\"x\":1}");
+        client_send_text(fd, "{\"t\":\"time\",\"t0\":123}");
+        message = client_read_message(fd, ENCODING_JSON);
+        cr_assert(eq(int, message.type, MESSAGE_TIME));
+        cr_assert(eq(i64, message.time.t0, 123));
+        cr_assert(message.time.has_t1);
+        message_fini(&message);
+        close(fd);
+        worker_destroy(worker);
+}
+
+Test(worker, a_message_byte_by_byte_is_the_same_message)
+{
+        struct worker *worker = started(3);
+        static const uint8_t mask[4] = { 9, 8, 7, 6 };
+        static const char text[] = "{\"t\":\"time\",\"t0\":123}";
+        int fd = client_join(worker, "");
+        uint8_t frame[64];
+        size_t len = ws_client_frame(frame, WS_TEXT, text, strlen(text), mask);
+        struct message message;
+
+        for (size_t i = 0; i < len; i++)
+                client_send(fd, frame + i, 1);
+        message = client_read_message(fd, ENCODING_JSON);
+        cr_assert(eq(i64, message.time.t0, 123));
+        message_fini(&message);
+        client_send(fd, frame, len);
+        message = client_read_message(fd, ENCODING_JSON);
+        message_fini(&message);
+        close(fd);
+        worker_destroy(worker);
+}
+
+Test(worker, frames_sent_along_with_the_request_are_read_after_it)
+{
+        struct worker *worker = started(3);
+        static const uint8_t mask[4] = { 9, 8, 7, 6 };
+        char bytes[2048] =
+            "GET /v1/connect?device=a HTTP/1.1\r\nHost: n\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " KEY
+            "\r\n\r\n";
+        static const char text[] = "{\"t\":\"time\",\"t0\":123}";
+        size_t len = strlen(bytes);
+        struct message message;
+        int fd = client_connect(worker);
+        char head[1024];
+
+        len += ws_client_frame((uint8_t *)bytes + len, WS_TEXT, text, strlen(text), mask);
+        len += ws_client_frame((uint8_t *)bytes + len, WS_TEXT, text, strlen(text), mask);
+        client_send(fd, bytes, len - 5); /* the last frame comes in two pieces */
+        client_read_head(fd, head, sizeof(head));
+        for (int i = 0; i < 3; i++) {
+                message = client_read_message(fd, ENCODING_JSON);
+                cr_assert(eq(int, message.type,
+                             i == 0   ? MESSAGE_HELLO
+                             : i == 1 ? MESSAGE_RESET
+                                      : MESSAGE_TIME));
+                message_fini(&message);
+        }
+        client_send(fd, bytes + len - 5, 5);
+        message = client_read_message(fd, ENCODING_JSON);
+        cr_assert(eq(int, message.type, MESSAGE_TIME));
+        close(fd);
+        worker_destroy(worker);
+}
+
+Test(worker, what_breaks_the_rules_is_closed_with_the_code_that_says_which)
+{
+        static const struct {
+                const char *bytes;
+                size_t len;
+                unsigned code;
+        } table[] = {
+                { "\x81\x02{}", 4, 1002 },                          /* not masked */
+                { "\xc1\x80\0\0\0\0", 6, 1002 },                    /* RSV1 */
+                { "\x83\x80\0\0\0\0", 6, 1002 },                    /* unknown opcode */
+                { "\x89\xfe\0\x7e\0\0\0\0", 8, 1002 },              /* long ping */
+                { "\x80\x80\0\0\0\0", 6, 1002 },                    /* continues nothing */
+                { "\x82\x81\0\0\0\0x", 7, 1003 },                   /* binary in JSON */
+                { "\x81\x81\0\0\0\0\xff", 7, 1007 },                /* not UTF-8 */
+                { "\x81\x82\0\0\0\0{]", 8, 1007 },                  /* not JSON */
+                { "\x81\x8d\0\0\0\0{\"t\":\"hello\"}", 19, 1007 },  /* a node's word */
+                { "\x81\xfe\x10\x01\0\0\0\0", 8, 1009 },            /* 4097 bytes */
+                { "\x81\xff\0\0\0\x01\0\0\0\0\0\0\0\0", 14, 1009 }, /* 4 GiB */
+                { "GET / HTTP/1.1\r\n\r\n", 18, 1002 },
+        };
+        struct worker *worker = started(1);
+
+        for (size_t i = 0; i < countof(table); i++) {
+                int fd = client_join(worker, "");
+
+                client_send(fd, table[i].bytes, table[i].len);
+                client_expect_close(fd, table[i].code);
+                close(fd);
+        }
+        cr_assert(test_wait_devices(worker, 0));
+        worker_destroy(worker);
+}
+
+Test(worker, the_largest_message_is_read)
+{
+        struct worker *worker = started(1);
+        int fd = client_join(worker, "");
+        char text[MESSAGE_FROM_DEVICE_MAX + 1];
+        struct message message;
+        size_t len;
+
+        len = (size_t)sprintf(text, "{\"t\":\"time\",\"t0\":5,\"x\":\"");
+        memset(text + len, 'x', sizeof(text) - len);
+        memcpy(text + MESSAGE_FROM_DEVICE_MAX - 2, "\"}", 2);
+        client_send_frame(fd, WS_TEXT, text, MESSAGE_FROM_DEVICE_MAX);
+        message = client_read_message(fd, ENCODING_JSON);
+        cr_assert(eq(i64, message.time.t0, 5));
+        close(fd);
+        worker_destroy(worker);
+}
+
+Test(worker, too_many_messages_end_the_session)
+{
+        struct worker *worker = started(1);
+        int fd = client_join(worker, "");
+
+        for (int i = 0; i < 200; i++) {
+                static const uint8_t ack[] = { 0x81, 0x80 | 19, 0, 0, 0, 0 };
+                char bytes[32];
+
+                memcpy(bytes, ack, 6);
+                memcpy(bytes + 6, "{\"t\":\"ack\",\"seq\":1}", 19);
+                if (send(fd, bytes, 25, MSG_NOSIGNAL) < 0)
+                        break;
+        }
+        client_expect_close(fd, 1008);
+        close(fd);
+        worker_destroy(worker);
+}
+
+Test(worker, a_close_is_answered_with_its_code_then_the_socket_ends)
+{
+        struct worker *worker = started(1);
+        int fd = client_join(worker, "");
+
+        client_send_frame(fd, WS_CLOSE, "\x03\xe8", 2);
+        client_expect_close(fd, 1000);
+        close(fd);
+        fd = client_join(worker, "");
+        client_send_frame(fd, WS_CLOSE, "", 0);
+        {
+                struct client_frame frame = client_read_frame(fd);
+
+                cr_assert(eq(uint, frame.opcode, WS_CLOSE));
+                cr_assert(zero(sz, frame.len));
+                free(frame.payload);
+                cr_assert(client_sees_end(fd));
+        }
+        close(fd);
+        cr_assert(test_wait_devices(worker, 0));
+        worker_destroy(worker);
+}
+
+/* --- the end
+ * ----------------------------------------------------------------------------------------- */
+
+Test(worker, a_drain_says_goodbye_to_all_and_is_over_in_time)
+{
+        struct worker *worker = started(1);
+        int fds[600];
+
+        for (size_t i = 0; i < countof(fds); i++)
+                fds[i] = client_join(worker, "");
+        worker_drain(worker, 300);
+        for (size_t i = 0; i < countof(fds); i++) {
+                struct message message = client_read_message(fds[i], ENCODING_JSON);
+
+                cr_assert(eq(int, message.type, MESSAGE_GOAWAY));
+                cr_assert(eq(int, message.goaway.reason, GOAWAY_DRAIN));
+                cr_assert(le(u32, message.goaway.max_ms, 300));
+                message_fini(&message);
+        }
+        test_entry(worker, 2); /* no gap for those that are still here: a signal or a close */
+        for (size_t i = 0; i < countof(fds); i++) {
+                struct client_frame frame = client_read_frame(fds[i]);
+
+                if (frame.opcode == WS_TEXT) {
+                        free(frame.payload);
+                        client_expect_close(fds[i], 1012);
+                } else {
+                        cr_assert(eq(uint, frame.opcode, WS_CLOSE));
+                        free(frame.payload);
+                }
+                close(fds[i]);
+        }
+        for (int i = 0; i < 10000 && !worker_is_empty(worker); i++)
+                nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+        cr_assert(worker_is_empty(worker));
+        cr_assert(eq(u64, worker_devices(worker), 0));
+        worker_destroy(worker);
+}
+
+Test(worker, destroy_closes_whatever_state_a_socket_is_in)
+{
+        struct worker *worker = started(1);
+        int silent = client_connect(worker), half = client_connect(worker);
+        int session = client_join(worker, ""), framed = client_join(worker, "");
+
+        client_say(half, "GET /v1/ev");
+        client_send(framed, "\x81\x84\0\0", 4);
+        test_entry(worker, 2);
+        client_expect_signal(session, ENCODING_JSON, 2);
+        worker_destroy(worker);
+        close(silent);
+        close(half);
+        close(session);
+        close(framed);
+}
+
+Test(worker, out_of_descriptors_it_pauses_and_goes_on_when_there_are_some)
+{
+        struct worker *worker = started(1);
+        int first = client_join(worker, ""), fds[64], second;
+        struct rlimit limit, old;
+        size_t n = 0;
+
+        getrlimit(RLIMIT_NOFILE, &old);
+        second = client_connect(worker);
+        client_upgrade(second, "", "");
+        cr_assert(test_wait_devices(worker, 2));
+        /* No descriptor above those in use: what connects now cannot be accepted. */
+        fds[n++] = dup(0);
+        limit = old;
+        limit.rlim_cur =
+            (rlim_t)fds[0] + 2; /* one for the client that is about to connect, none after */
+        cr_assert(zero(int, setrlimit(RLIMIT_NOFILE, &limit)));
+        fds[n] = socket(AF_INET, SOCK_STREAM, 0);
+        cr_assert(ge(int, fds[n], 0));
+        {
+                struct sockaddr_in address = { .sin_family = AF_INET,
+                                               .sin_port = htons(worker_port(worker)),
+                                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+                char byte;
+
+                cr_assert(zero(int, connect(fds[n], (struct sockaddr *)&address, sizeof(address))));
+                cr_assert(
+                    le(i64, recv(fds[n], &byte, 1, 0), 0)); /* taken by the reserve, and closed */
+        }
+        test_entry(worker, 2); /* those inside notice nothing */
+        client_expect_signal(first, ENCODING_JSON, 2);
+        setrlimit(RLIMIT_NOFILE, &old);
+        close(fds[0]);
+        close(fds[1]);
+        close(second);
+        second = client_join(worker, "");
+        close(second);
+        close(first);
+        worker_destroy(worker);
+}
