@@ -1,7 +1,7 @@
-/* gateway/embedded_redis.c -- see the header. Decides the child's settings; knows nothing of what is kept
- * in it. Failure modes: no redis-server program, directory not ours, path too long for a unix socket,
- * another node in the directory: each is a sentence for the user. A child that dies later is reported by
- * SIGCHLD; the node then ends, since its log is gone. */
+/* gateway/embedded_redis.c -- see the header. Decides the child's settings; knows nothing of what
+ * is kept in it. Failure modes: no redis-server program, directory not ours, path too long for a
+ * unix socket, another node in the directory: each is a sentence for the user. A child that dies
+ * later is reported by SIGCHLD; the node then ends, since its log is gone. */
 #include "gateway/embedded_redis.h"
 
 #include <errno.h>
@@ -57,10 +57,11 @@ static enum err take_lock(const char *dir, int *ret_fd, const char **ret_why)
         while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
                 if (errno != EWOULDBLOCK || clock_mono_ms() > until) {
                         close(fd);
-                        snprintf(why_text, sizeof(why_text),
-                                 "another kickoffd uses the data directory %s; give this one its own --data, "
-                                 "or the same --redis URL",
-                                 dir);
+                        snprintf(
+                            why_text, sizeof(why_text),
+                            "another kickoffd uses the data directory %s; give this one its own --data, "
+                            "or the same --redis URL",
+                            dir);
                         *ret_why = why_text;
                         return ERR_EXISTS;
                 }
@@ -70,13 +71,35 @@ static enum err take_lock(const char *dir, int *ret_fd, const char **ret_why)
         return OK;
 }
 
-static _Noreturn void become_redis(const char *dir, const char *socket, bool fsync, pid_t parent, int report)
+static _Noreturn void become_redis(const char *dir, const char *socket, bool fsync, pid_t parent,
+                                   int report)
 {
-        const char *argv[] = { "redis-server", "--port", "0", "--unixsocket", socket, "--unixsocketperm",
-                               "700", "--dir", dir, "--appendonly", fsync ? "yes" : "no", "--appendfsync",
-                               fsync ? "always" : "everysec", "--save", "", "--maxmemory-policy",
-                               "noeviction", "--daemonize", "no", "--logfile", "redis.log", "--loglevel",
-                               "notice", "--aof-use-rdb-preamble", "yes", NULL };
+        const char *argv[] = { "redis-server",
+                               "--port",
+                               "0",
+                               "--unixsocket",
+                               socket,
+                               "--unixsocketperm",
+                               "700",
+                               "--dir",
+                               dir,
+                               "--appendonly",
+                               fsync ? "yes" : "no",
+                               "--appendfsync",
+                               fsync ? "always" : "everysec",
+                               "--save",
+                               "",
+                               "--maxmemory-policy",
+                               "noeviction",
+                               "--daemonize",
+                               "no",
+                               "--logfile",
+                               "redis.log",
+                               "--loglevel",
+                               "notice",
+                               "--aof-use-rdb-preamble",
+                               "yes",
+                               NULL };
         sigset_t none;
         int error;
 
@@ -116,7 +139,8 @@ static enum err spawn(struct embedded_redis *redis, const char *dir, const char 
                 waitpid(redis->pid, NULL, 0);
         redis->pid = 0;
         errno = error;
-        return fail(ret_why, "cannot start redis-server (Debian: apt-get install redis-server)", "execvp");
+        return fail(ret_why, "cannot start redis-server (Debian: apt-get install redis-server)",
+                    "execvp");
 }
 
 static void on_child(evutil_socket_t sig, short what, void *arg)
@@ -129,7 +153,8 @@ static void on_child(evutil_socket_t sig, short what, void *arg)
         if (redis->pid == 0 || waitpid(redis->pid, &status, WNOHANG) != redis->pid)
                 return;
         redis->pid = 0;
-        snprintf(why_text, sizeof(why_text), "the private redis-server ended (%s %d); its log is redis.log",
+        snprintf(why_text, sizeof(why_text),
+                 "the private redis-server ended (%s %d); its log is redis.log",
                  WIFSIGNALED(status) ? "signal" : "exit status",
                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         redis->died(redis->owner, why_text);
@@ -145,8 +170,9 @@ static enum err prepare(const char *dir, struct redis_address *ret_address, cons
         if (!realpath(dir, real))
                 return fail(ret_why, "cannot use the data directory", dir);
         if (strlen(real) + sizeof("/redis.sock") > sizeof(((struct sockaddr_un *)0)->sun_path)) {
-                *ret_why = "the data directory's path is too long for a unix socket (95 bytes at most); give a "
-                           "shorter --data";
+                *ret_why =
+                    "the data directory's path is too long for a unix socket (95 bytes at most); give a "
+                    "shorter --data";
                 return ERR_TOO_LARGE;
         }
         snprintf(address.host, sizeof(address.host), "%.95s/redis.sock", real);
@@ -155,8 +181,9 @@ static enum err prepare(const char *dir, struct redis_address *ret_address, cons
 }
 
 enum err embedded_redis_start(struct event_base *base, const char *dir, bool fsync,
-                              embedded_redis_died_fn *died, void *owner, struct redis_address *ret_address,
-                              struct embedded_redis **ret_redis, const char **ret_why)
+                              embedded_redis_died_fn *died, void *owner,
+                              struct redis_address *ret_address, struct embedded_redis **ret_redis,
+                              const char **ret_why)
 {
         struct redis_address address;
         struct embedded_redis *redis = calloc(1, sizeof(*redis));

@@ -1,11 +1,12 @@
-/* gateway/main.c -- kickoffd: puts the parts together, and takes them apart again in reverse. The only file
- * that sees both the gateway and what producers use.
+/* gateway/main.c -- kickoffd: puts the parts together, and takes them apart again in reverse. The
+ * only file that sees both the gateway and what producers use.
  *
- *   options -> private redis-server (unless --redis) -> node (follower, workers) -> writer -> admin API -> loop
+ *   options -> private redis-server (unless --redis) -> node (follower, workers) -> writer -> admin
+ * API -> loop
  *
- * SIGINT or SIGTERM: no new devices, `goaway` to those that are here, end when they are gone or after
- * DRAIN_MS. A second signal ends it at once. Exit status 0 after a signal, 1 if it could not run or go on,
- * 2 for wrong options. */
+ * SIGINT or SIGTERM: no new devices, `goaway` to those that are here, end when they are gone or
+ * after DRAIN_MS. A second signal ends it at once. Exit status 0 after a signal, 1 if it could not
+ * run or go on, 2 for wrong options. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +35,7 @@ struct kickoffd {
         struct admin *admin;
         struct event *on_int, *on_term, *drain_tick;
         uint64_t drain_until_ms; /* 0 = not draining */
-        bool was_ready;          /* once ready, a Redis that cannot keep its promise only stops writes */
+        bool was_ready; /* once ready, a Redis that cannot keep its promise only stops writes */
         int exit_status;
 };
 
@@ -59,7 +60,8 @@ static void on_durability_refused(void *owner, const char *why)
 
         if (k->was_ready)
                 return; /* why_not_writable refuses changes until it is mended */
-        fprintf(stderr, "kickoffd: --durability %s: %s\n", durability_name[k->options.durability], why);
+        fprintf(stderr, "kickoffd: --durability %s: %s\n", durability_name[k->options.durability],
+                why);
         end(k, 1);
 }
 
@@ -143,8 +145,8 @@ static enum err start_admin(struct kickoffd *k, const char **ret_why)
         options.writer = k->writer;
         err = admin_create(k->base, &options, &k->admin, ret_why);
         if (err == OK)
-                log_info("ADMIN-LISTENS", "listen=%s:%u token=%s", options.host, admin_port(k->admin),
-                         options.token ? "needed" : "none");
+                log_info("ADMIN-LISTENS", "listen=%s:%u token=%s", options.host,
+                         admin_port(k->admin), options.token ? "needed" : "none");
         return err;
 }
 
@@ -155,12 +157,12 @@ static enum err start(struct kickoffd *k, const char **ret_why)
 
         if (k->options.embedded)
                 err = embedded_redis_start(k->base, k->options.data,
-                                           k->options.durability == DURABILITY_FSYNC, on_redis_died, k,
-                                           &address, &k->redis, ret_why);
+                                           k->options.durability == DURABILITY_FSYNC, on_redis_died,
+                                           k, &address, &k->redis, ret_why);
         if (err == OK)
                 err = node_create(k->base, &k->options, &address,
-                                  &(struct node_callbacks){ on_ready, on_durability_refused, k }, &k->node,
-                                  ret_why);
+                                  &(struct node_callbacks){ on_ready, on_durability_refused, k },
+                                  &k->node, ret_why);
         if (err == OK)
                 err = start_admin(k, ret_why);
         return err;
@@ -201,8 +203,8 @@ int main(int argc, char **argv)
         signal(SIGPIPE, SIG_IGN);
         fanout_metrics_register();
         gateway_metrics_register();
-        if (evthread_use_pthreads() != 0 || (k.base = event_base_new()) == NULL || !watch_signals(&k) ||
-            start(&k, &why) != OK) {
+        if (evthread_use_pthreads() != 0 || (k.base = event_base_new()) == NULL ||
+            !watch_signals(&k) || start(&k, &why) != OK) {
                 fprintf(stderr, "kickoffd: %s\n", why);
                 k.exit_status = 1;
         } else {

@@ -1,6 +1,6 @@
 /* gateway/node.c -- see the header. Happy path: create -> Redis link up -> durability verified, log
- * installed -> ready. Redis away: devices stay and are served from memory; readiness says so; after the
- * link is back the server's settings are asked anew, since it may be another server. */
+ * installed -> ready. Redis away: devices stay and are served from memory; readiness says so; after
+ * the link is back the server's settings are asked anew, since it may be another server. */
 #include "gateway/node.h"
 
 #include <errno.h>
@@ -39,7 +39,8 @@ struct node {
         bool was_ready;
 };
 
-static struct metric m_ready = METRIC_GAUGE("kickoff_ready", "1 when this node is ready for devices.");
+static struct metric m_ready =
+    METRIC_GAUGE("kickoff_ready", "1 when this node is ready for devices.");
 static struct metric *const metrics[] = { &m_ready };
 
 static void on_durability(void *owner, enum err err, const char *why)
@@ -53,16 +54,16 @@ static void on_durability(void *owner, enum err err, const char *why)
         node->durable = err == ERR_CONFLICT || err == ERR_IO ? DURABLE_NO : DURABLE_UNKNOWN;
         snprintf(node->durable_why, sizeof(node->durable_why), "%s", why);
         if (node->durable == DURABLE_NO) {
-                log_error("DURABILITY-REFUSED", "mode=%s why=%s", durability_name[node->options->durability],
-                          log_quote(why));
+                log_error("DURABILITY-REFUSED", "mode=%s why=%s",
+                          durability_name[node->options->durability], log_quote(why));
                 node->callbacks.on_refused(node->callbacks.owner, node->durable_why);
         }
 }
 
 static void ask_durability(struct node *node)
 {
-        if (durability_check(follower_redis(node->follower), node->options->durability, on_durability,
-                             node) == OK)
+        if (durability_check(follower_redis(node->follower), node->options->durability,
+                             on_durability, node) == OK)
                 node->durable = DURABLE_ASKED;
 }
 
@@ -70,13 +71,15 @@ static void on_link(void *owner, bool up)
 {
         struct node *node = owner;
 
-        /* Whatever answers next may be another server with other settings: verify before any write. */
+        /* Whatever answers next may be another server with other settings: verify before any write.
+         */
         node->durable = DURABLE_UNKNOWN;
         if (up)
                 ask_durability(node);
 }
 
-static void on_install(void *owner, struct snapshot *snapshot, struct entry *const *entries, size_t n)
+static void on_install(void *owner, struct snapshot *snapshot, struct entry *const *entries,
+                       size_t n)
 {
         struct node *node = owner;
 
@@ -84,7 +87,8 @@ static void on_install(void *owner, struct snapshot *snapshot, struct entry *con
                 worker_install(node->workers[i], snapshot, entries, n);
 }
 
-static void on_entries(void *owner, struct entry *const *entries, size_t n, struct snapshot *snapshot)
+static void on_entries(void *owner, struct entry *const *entries, size_t n,
+                       struct snapshot *snapshot)
 {
         struct node *node = owner;
 
@@ -108,7 +112,8 @@ static void write_presence(struct node *node)
                                  .seen = clock_wall_ms() };
 
         strcpy(mine.name, node->options->name);
-        snprintf(mine.listen, sizeof(mine.listen), "%.56s:%u", node->options->listen.host, node_port(node));
+        snprintf(mine.listen, sizeof(mine.listen), "%.56s:%u", node->options->listen.host,
+                 node_port(node));
         snprintf(mine.version, sizeof(mine.version), "%s", KICKOFF_VERSION);
         if (presence_write(follower_redis(node->follower), node->options->ns, &mine) != OK)
                 log_debug("PRESENCE-SKIPPED", "why=redis-away");
@@ -125,8 +130,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         if (ready != node->was_ready) {
                 if (ready) {
                         node->callbacks.on_ready(node->callbacks.owner);
-                        log_info("NODE-READY", "node=%s listen=%s:%u workers=%u", node->options->name,
-                                 node->options->listen.host, node_port(node), node->n_workers);
+                        log_info("NODE-READY", "node=%s listen=%s:%u workers=%u",
+                                 node->options->name, node->options->listen.host, node_port(node),
+                                 node->n_workers);
                 } else {
                         log_warn("NODE-NOT-READY", "node=%s why=%s", node->options->name,
                                  log_quote(node_why_not_ready(node)));
@@ -197,18 +203,21 @@ static enum err start_workers(struct node *node, const char **ret_why)
         return OK;
 }
 
-enum err node_create(struct event_base *base, const struct options *options, const struct redis_address *redis,
-                     const struct node_callbacks *callbacks, struct node **ret_node, const char **ret_why)
+enum err node_create(struct event_base *base, const struct options *options,
+                     const struct redis_address *redis, const struct node_callbacks *callbacks,
+                     struct node **ret_node, const char **ret_why)
 {
         const struct timeval often = { .tv_usec = TICK_MS * 1000 };
         const char *drop = getenv("KICKOFF_TEST_DROP_MESSAGES");
         struct node *node = calloc(1, sizeof(*node));
-        struct follower_options f = { .address = *redis, .ns = options->ns, .keep = RING_CAPACITY_DEFAULT };
+        struct follower_options f = { .address = *redis,
+                                      .ns = options->ns,
+                                      .keep = RING_CAPACITY_DEFAULT };
         const struct follower_callbacks from_log = { .on_install = on_install,
-                                                      .on_entries = on_entries,
-                                                      .on_confirmed = on_confirmed,
-                                                      .on_link = on_link,
-                                                      .owner = node };
+                                                     .on_entries = on_entries,
+                                                     .on_confirmed = on_confirmed,
+                                                     .on_link = on_link,
+                                                     .owner = node };
         enum err err = ERR_NOMEM;
 
         *ret_why = "out of memory";

@@ -1,5 +1,5 @@
-/* gateway/options.c -- kickoffd's option table. Each option is documented here and nowhere else: --help
- * and the manual are made from the rows. */
+/* gateway/options.c -- kickoffd's option table. Each option is documented here and nowhere else:
+ * --help and the manual are made from the rows. */
 #include "gateway/options.h"
 
 #include <arpa/inet.h>
@@ -36,11 +36,13 @@ static const struct option table[] = {
         { "workers", OPTION_NUMBER, &raw.workers, "0", 0, 256, "N",
           "Threads that serve devices; 0 = one per processor.", NULL },
         { "name", OPTION_TEXT, &raw.name, NULL, 0, 0, "NODE",
-          "This node's name in hello, metrics and lists; default: host name and device port.", NULL },
+          "This node's name in hello, metrics and lists; default: host name and device port (process id with port 0).",
+          NULL },
         { "namespace", OPTION_TEXT, &raw.ns, "kickoff", 0, 0, "NAME",
           "Prefix of all names in Redis, so that several fleets can share one.", NULL },
         { "durability", OPTION_TEXT, &raw.durability, "fsync", 0, 0, "MODE",
-          "What a 2xx answer promises: `fsync` (on the primary's disk) or `memory` (nothing).", NULL },
+          "What a 2xx answer promises: `fsync` (on the primary's disk) or `memory` (nothing).",
+          NULL },
         { "admin-token-file", OPTION_TEXT, &raw.token_file, NULL, 0, 0, "FILE",
           "File whose first line is the bearer token that producers must present.", NULL },
         { "max-devices", OPTION_NUMBER, &raw.max_devices, "0", 0, DEVICES_PER_NODE_MAX, "N",
@@ -50,16 +52,19 @@ static const struct option table[] = {
         { "ping", OPTION_DURATION, &raw.ping_ms, "50s", 1000, 3600 * 1000, "TIME",
           "How often a silent device is pinged.", NULL },
         { "lifetime", OPTION_DURATION, &raw.lifetime_ms, "30m", 10 * 1000, 24 * 3600 * 1000, "TIME",
-          "How long a session lasts before the device is asked to reconnect, less a random tenth.", NULL },
+          "How long a session lasts before the device is asked to reconnect, less a random tenth.",
+          NULL },
         { "ack-spread", OPTION_DURATION, &raw.ack_spread_ms, "2s", 0, 600 * 1000, "TIME",
           "Span over which devices spread their acks of one signal.", NULL },
         { "origin", OPTION_TEXT, &raw.origin, NULL, 0, 0, "LIST",
-          "Exact web origins that browsers may connect from, separated by commas; default: any.", NULL },
+          "Exact web origins that browsers may connect from, separated by commas; default: any.",
+          NULL },
 };
 
 static const struct option_program program = {
         .name = "kickoffd",
-        .summary = "A Kickoff node: holds device connections and tells them all when the event starts.",
+        .summary =
+            "A Kickoff node: holds device connections and tells them all when the event starts.",
         .usage = "kickoffd [OPTION]...",
         .epilogue =
             "Examples:\n"
@@ -98,11 +103,13 @@ static bool parse_endpoint(const char *option, const char *text, struct endpoint
         ret->host[len] = '\0';
         if (strcmp(ret->host, "localhost") == 0)
                 strcpy(ret->host, "127.0.0.1");
-        if (inet_pton(AF_INET, ret->host, address) != 1 && inet_pton(AF_INET6, ret->host, address) != 1)
+        if (inet_pton(AF_INET, ret->host, address) != 1 &&
+            inet_pton(AF_INET6, ret->host, address) != 1)
                 return wrong(option, "give a numeric address (0.0.0.0 = all), not a name");
         errno = 0;
         port = strtol(colon + 1, &end, 10);
-        if (errno || *end || end == colon + 1 || port < 0 || port > 65535 || !isdigit((unsigned char)colon[1]))
+        if (errno || *end || end == colon + 1 || port < 0 || port > 65535 ||
+            !isdigit((unsigned char)colon[1]))
                 return wrong(option, "the port is a number from 0 (any free one) to 65535");
         ret->port = (uint16_t)port;
         return true;
@@ -119,8 +126,8 @@ static bool read_token(struct options *o)
         size_t len;
 
         if (!file) {
-                fprintf(stderr, "kickoffd: --admin-token-file: cannot read %s: %s\n", raw.token_file,
-                        strerror(errno));
+                fprintf(stderr, "kickoffd: --admin-token-file: cannot read %s: %s\n",
+                        raw.token_file, strerror(errno));
                 return false;
         }
         if (!fgets(o->admin_token, sizeof(o->admin_token), file))
@@ -143,7 +150,8 @@ static bool take_admin(struct options *o)
         if (raw.token_file && !read_token(o))
                 return false;
         if (o->has_admin && !is_loopback(&o->admin) && o->admin_token[0] == '\0')
-                return wrong("admin", "an address other than loopback needs --admin-token-file FILE");
+                return wrong("admin",
+                             "an address other than loopback needs --admin-token-file FILE");
         return true;
 }
 
@@ -173,9 +181,11 @@ static bool take_names(struct options *o)
                 return true;
         }
         gethostname(host, sizeof(host) - 1);
-        snprintf(o->name, sizeof(o->name), "%.50s:%u", host, o->listen.port);
-        if (!name_is_valid(o->name, strlen(o->name), NODE_NAME_MAX))
-                snprintf(o->name, sizeof(o->name), "node:%u", o->listen.port);
+        /* With port 0 the port is not known yet; the process id tells nodes of one host apart as
+         * well. */
+        snprintf(o->name, sizeof(o->name), "%.50s:%u",
+                 name_is_valid(host, strlen(host), NODE_NAME_MAX) ? host : "node",
+                 o->listen.port ? (unsigned)o->listen.port : (unsigned)getpid());
         return true;
 }
 
@@ -190,7 +200,8 @@ static bool take_origins(struct options *o)
                 return wrong("origin", "out of memory");
         while ((one = strsep(&rest, ",")) != NULL) {
                 if (strncmp(one, "http://", 7) != 0 && strncmp(one, "https://", 8) != 0)
-                        return wrong("origin", "give scheme and host, such as https://tv.example.com");
+                        return wrong("origin",
+                                     "give scheme and host, such as https://tv.example.com");
                 if (o->n_origins == ORIGINS_MAX)
                         return wrong("origin", "at most 64 origins");
                 o->origins[o->n_origins++] = one;
@@ -208,12 +219,13 @@ enum option_result options_parse(int argc, char **argv, struct options *ret_opti
         if (result != OPTION_RUN)
                 return result;
         if (first < argc) {
-                fprintf(stderr, "kickoffd: unexpected argument '%s'; options begin with --, see --help\n",
+                fprintf(stderr,
+                        "kickoffd: unexpected argument '%s'; options begin with --, see --help\n",
                         argv[first]);
                 return OPTION_WRONG;
         }
-        if (!parse_endpoint("listen", raw.listen, &o.listen) || !take_admin(&o) || !take_redis(&o) ||
-            !take_names(&o) || !take_origins(&o)) {
+        if (!parse_endpoint("listen", raw.listen, &o.listen) || !take_admin(&o) ||
+            !take_redis(&o) || !take_names(&o) || !take_origins(&o)) {
                 options_fini(&o);
                 return OPTION_WRONG;
         }

@@ -57,7 +57,8 @@ _Noreturn void give_up(const char *fmt, ...)
                 char *log = node_log(shown_on_failure);
                 size_t len = strlen(log);
 
-                fprintf(stderr, "--- the node's log ends with:\n%s---\n", log + (len > 4000 ? len - 4000 : 0));
+                fprintf(stderr, "--- the node's log ends with:\n%s---\n",
+                        log + (len > 4000 ? len - 4000 : 0));
                 free(log);
         }
         abort();
@@ -112,7 +113,7 @@ static bool said_ready(void *arg)
         return node->port != 0 && node->admin_port != 0;
 }
 
-void node_start(struct test_node *node, const char *argument, ...)
+void node_start(struct test_node *node, ...)
 {
         char program[512], data[96], log[96];
         const char *argv[40];
@@ -134,10 +135,10 @@ void node_start(struct test_node *node, const char *argument, ...)
         argv[argc++] = "--admin=127.0.0.1:0";
         argv[argc++] = "--data";
         argv[argc++] = data;
-        argv[argc++] = "--workers=2";
-        va_start(args, argument);
-        for (; argument && argc < 38; argument = va_arg(args, const char *))
-                argv[argc++] = argument;
+        argv[argc++] = "--workers=1";
+        va_start(args, node);
+        while (argc < 39 && (argv[argc] = va_arg(args, const char *)) != NULL)
+                argc++;
         va_end(args);
         argv[argc] = NULL;
         unlink(log); /* that of a node before us in the same directory */
@@ -182,7 +183,8 @@ int node_stop(struct test_node *node, int signal)
         kill(node->pid, signal);
         wait_until(has_ended, &ending, "kickoffd to end after the signal");
         node->pid = 0;
-        return WIFEXITED(ending.status) ? WEXITSTATUS(ending.status) : 128 + WTERMSIG(ending.status);
+        return WIFEXITED(ending.status) ? WEXITSTATUS(ending.status)
+                                        : 128 + WTERMSIG(ending.status);
 }
 
 void node_end(struct test_node *node)
@@ -233,8 +235,8 @@ int64_t node_metric(const struct test_node *node, const char *prefix)
 
 /* -- producers -- */
 
-struct answer ask(const struct test_node *node, const char *method, const char *path, const char *body,
-                  const char *key)
+struct answer ask(const struct test_node *node, const char *method, const char *path,
+                  const char *body, const char *key)
 {
         struct http_answer answer;
         struct http_ask question = { .method = method, .timeout_ms = PATIENCE_MS };
@@ -246,7 +248,8 @@ struct answer ask(const struct test_node *node, const char *method, const char *
         snprintf(fresh, sizeof(fresh), "test-%016llx", (unsigned long long)rng_secure_u64());
         question.url = url;
         if (strcmp(method, "POST") == 0)
-                question.headers[n++] = (struct http_header){ "Idempotency-Key", key ? key : fresh };
+                question.headers[n++] =
+                    (struct http_header){ "Idempotency-Key", key ? key : fresh };
         if (body) {
                 question.headers[n++] = (struct http_header){ "Content-Type", "application/json" };
                 question.body = body;
@@ -266,6 +269,29 @@ void answer_end(struct answer *answer)
         answer->json = NULL;
 }
 
+struct place {
+        const struct test_node *node;
+        seqno seq;
+};
+
+static bool worker_has(void *arg)
+{
+        const struct place *place = arg;
+        struct http_answer answer;
+        struct http_ask question = { .method = "GET" };
+        struct token token = { 0 };
+        char url[96];
+
+        snprintf(url, sizeof(url), "http://127.0.0.1:%u/v1/events", place->node->port);
+        question.url = url;
+        if (http_client_ask(&question, &answer) != OK || answer.status != 200 || !answer.etag)
+                give_up("no answer to GET %s", url);
+        if (token_parse(answer.etag + 1, strlen(answer.etag) - 2, &token) != OK)
+                give_up("not a token as ETag: %s", answer.etag);
+        http_answer_fini(&answer);
+        return token.seq >= place->seq;
+}
+
 seqno change(const struct test_node *node, const char *method, const char *path, const char *body)
 {
         struct answer answer = ask(node, method, path, body, NULL);
@@ -278,6 +304,8 @@ seqno change(const struct test_node *node, const char *method, const char *path,
         }
         seq = (seqno)json_integer_value(json_object_get(answer.json, "seq"));
         answer_end(&answer);
+        wait_until(worker_has, &(struct place){ node, seq },
+                   "the worker to have what was acknowledged");
         return seq;
 }
 
@@ -286,7 +314,8 @@ void create_event(const struct test_node *node, const char *id)
         char body[256], when[CLOCK_RFC3339_SIZE];
 
         clock_format_rfc3339(clock_wall_ms() + 3600 * 1000, when);
-        snprintf(body, sizeof(body), "{\"id\":\"%s\",\"title\":\"Test\",\"starts_at\":\"%s\"}", id, when);
+        snprintf(body, sizeof(body), "{\"id\":\"%s\",\"title\":\"Test\",\"starts_at\":\"%s\"}", id,
+                 when);
         change(node, "POST", "/v1/events", body);
 }
 
@@ -420,7 +449,8 @@ int run_program(char **ret_out, const char *program, ...)
 
 int raw_connect(const struct test_node *node, int receive_buffer)
 {
-        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(node->port),
+        struct sockaddr_in to = { .sin_family = AF_INET,
+                                  .sin_port = htons(node->port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -434,11 +464,12 @@ int raw_connect(const struct test_node *node, int receive_buffer)
 void raw_upgrade(int fd, const char *device, const char *query)
 {
         char request[512], last[4] = { 0 };
-        int len = snprintf(request, sizeof(request),
-                           "GET /v1/connect?device=%s%s HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\n"
-                           "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-                           device, query);
+        int len =
+            snprintf(request, sizeof(request),
+                     "GET /v1/connect?device=%s%s HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\n"
+                     "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                     device, query);
         char c;
 
         if (write(fd, request, (size_t)len) != len)

@@ -31,8 +31,9 @@ struct test_node {
         char url[64], admin[64]; /* ws://127.0.0.1:PORT, http://127.0.0.1:PORT */
 };
 
-/* kickoffd on free ports with these further arguments, up to a NULL; waits until it says NODE-READY. */
-void node_start(struct test_node *node, const char *argument, ...) __attribute__((sentinel));
+/* kickoffd on free ports with one worker and these further arguments, up to a NULL; waits until it says
+ * NODE-READY. */
+void node_start(struct test_node *node, ...) __attribute__((sentinel));
 void node_kill(struct test_node *node);               /* kill -9, and waits until it is gone */
 int node_stop(struct test_node *node, int signal);    /* returns its exit status */
 void node_end(struct test_node *node);                /* kills if needed, removes its directory */
@@ -49,7 +50,8 @@ struct answer {
 struct answer ask(const struct test_node *node, const char *method, const char *path, const char *body,
                   const char *key);
 void answer_end(struct answer *answer);
-/* The same, where only success will do; returns the signal's seq (0 if the answer has none). */
+/* The same, where only success will do, for a node of one worker: returns the signal's seq, once that
+ * worker has it too (0 if the answer has none). */
 seqno change(const struct test_node *node, const char *method, const char *path, const char *body);
 void create_event(const struct test_node *node, const char *id); /* starts in an hour */
 

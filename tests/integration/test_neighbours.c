@@ -33,7 +33,8 @@ static size_t read_signals(int fd, seqno last)
                 while (at < (size_t)n) {
                         struct ws_event event;
                         struct message message;
-                        enum ws_status status = ws_read(&reader, chunk + at, (size_t)n - at, &used, &event);
+                        enum ws_status status =
+                            ws_read(&reader, chunk + at, (size_t)n - at, &used, &event);
 
                         at += used;
                         if (status == WS_BROKEN)

@@ -12,7 +12,8 @@
 static bool writes_work(void *arg)
 {
         const struct test_node *node = arg;
-        struct answer answer = ask(node, "POST", "/v1/events/final/stage", "{\"stage\":\"after\"}", "retried");
+        struct answer answer =
+            ask(node, "POST", "/v1/events/final/stage", "{\"stage\":\"after\"}", "retried");
         bool ok = answer.status == 200;
 
         answer_end(&answer);
@@ -64,7 +65,8 @@ Test(redis, two_nodes_on_one_redis_both_deliver)
         recorder_start(&at_b, &b, "tv-b", NULL, ENCODING_MSGPACK);
         change(&a, "POST", "/v1/events/final/start", "{}");
         change(&b, "POST", "/v1/events/final/end", "{}");
-        /* b may have been let in before it had heard of the create: then that is its first signal */
+        /* b may have been let in before it had heard of the create: then that is its first signal
+         */
         recorder_until_signals(&at_a, 2);
         recorder_until_signals(&at_b, 2);
         cr_assert(eq(str, at_a.signals[at_a.n_signals - 1].state.stage, "ended"));
@@ -123,7 +125,8 @@ Test(redis, a_server_that_cannot_keep_fsync_is_refused_with_the_line_to_change)
         /* stderr matters here, so through a shell */
         snprintf(command, sizeof(command),
                  "'%s/kickoffd' --listen 127.0.0.1:0 --admin 127.0.0.1:0 --redis '%s' 2>&1",
-                 getenv("KICKOFF_BIN_DIR") ? getenv("KICKOFF_BIN_DIR") : KICKOFF_BIN_DIR, test_redis_url(redis));
+                 getenv("KICKOFF_BIN_DIR") ? getenv("KICKOFF_BIN_DIR") : KICKOFF_BIN_DIR,
+                 test_redis_url(redis));
         run = popen(command, "r");
         n = fread(said, 1, sizeof(said) - 1, run);
         said[n] = '\0';
