@@ -24,6 +24,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "proto/ws.h"
 
 #define SOCKETS_MAX     19800
 #define PER_SOURCE      8000
@@ -119,10 +120,17 @@ static void on_connected(struct peer *peer)
         say(peer, request, (size_t)n);
 }
 
+/* Empty and masked with zeros. A node pings with nothing in it, and closes whoever does not answer.
+ */
+static const char pong[] = { (char)(0x80 | WS_PONG), (char)0x80, 0, 0, 0, 0 };
+
 static void count_frame(struct peer *peer, uint32_t payload, size_t header_len)
 {
-        if ((peer->header[0] & 0x0f) >= 8)
-                return; /* control frames are not what is counted */
+        if ((peer->header[0] & 0x0f) >= WS_CLOSE) { /* control frames are not what is counted */
+                if ((peer->header[0] & 0x0f) == WS_PING)
+                        say(peer, pong, sizeof(pong));
+                return;
+        }
         if (peer == peers && peer->frames < FRAME_SIZES_MAX)
                 frame_sizes[peer->frames] = payload + (uint32_t)header_len;
         peer->frames++;
