@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/rng.h"
+#include "producer/cli/again.h"
 #include "producer/cli/show.h"
 
 #define TOKEN_MAX      4096
@@ -174,7 +175,7 @@ static void say_unknown(const struct cli *cli, const struct try *try)
         fprintf(stderr,
                 "  It may or may not have happened. Asking again is safe, it happens at most "
                 "once:\n");
-        cli_again(cli, &again);
+        again_text(cli, &again);
         if (!again.failed)
                 fprintf(stderr, "  %s\n", again.data);
         buf_fini(&again);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "producer/cli/again.h"
 #include "producer/cli/cli.h"
 
 #define NOW_MS 1790000000000 /* 2026-09-21T14:13:20Z */
@@ -188,7 +189,7 @@ static const char *again_of(int argc, char *const *argv, bool key_given)
         };
 
         buf_clear(&out);
-        cli_again(&typed, &out);
+        again_text(&typed, &out);
         return out.data;
 }
 
