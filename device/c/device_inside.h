@@ -3,11 +3,12 @@
  * side). Nobody else includes it. */
 #pragma once
 
-#include <libwebsockets.h>
-
 #include "device/c/device_core.h"
 #include "device/c/device_url.h"
 #include "device/c/kickoff_device.h"
+
+struct lws;
+struct device_library;
 
 enum goodbye { GOODBYE_NONE, GOODBYE_CLOSE, GOODBYE_CUT };
 
@@ -29,8 +30,8 @@ struct kickoff_device {
         struct device_url url;
         struct device_core core;
         char token_text[TOKEN_TEXT_MAX + 1];
-        struct lws_context *lws;
-        lws_sorted_usec_list_t timer;
+        struct device_library
+            *library; /* libwebsockets' part of this: only device_link.c sees inside */
         struct link *links, *link;
         struct buf rx;
         bool has_ack,
@@ -48,8 +49,9 @@ void kickoff_device_feed(struct kickoff_device *device, const struct device_inpu
 
 /* --- device_link.c: to the library */
 
-/* NULL = no memory. */
-struct lws_context *device_link_context(bool tls);
+must_check enum err device_link_open(struct kickoff_device *device); /* ERR_NOMEM */
+void device_link_close(struct kickoff_device *device);               /* drops all connections */
+void device_link_wake(struct kickoff_device *device);                /* any thread */
 void device_link_connect(struct kickoff_device *device);
 /* The current link has something to send. */
 void device_link_write(struct kickoff_device *device);

@@ -19,11 +19,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <libwebsockets.h>
+
 #define PATH_MAX_BYTES 512
 #define RX_CHUNK       4096
 #define RX_KEEP_BYTES  65536 /* a larger buffer is given back after the message */
 #define TX_MAX         256   /* bytes: an ack or a time request is about 50 */
 #define GOODBYE_WAIT_S 5
+
+struct device_library {
+        struct lws_context *context;
+        lws_sorted_usec_list_t timer; /* bounds the wait of one turn */
+};
 
 /* --- links ---------------------------------------------------------------------------------- */
 
@@ -378,7 +385,7 @@ void device_link_connect(struct kickoff_device *device)
         connect_path(device, path);
 
         struct lws_client_connect_info info = {
-                .context = device->lws,
+                .context = device->library->context,
                 .address = device->url.host,
                 .port = device->url.port,
                 .host = device->url.authority,
@@ -405,24 +412,24 @@ void device_link_connect(struct kickoff_device *device)
 
 static void on_timer(lws_sorted_usec_list_t *timer)
 {
-        struct kickoff_device *device = lws_container_of(timer, struct kickoff_device, timer);
+        struct device_library *library = lws_container_of(timer, struct device_library, timer);
 
-        lws_cancel_service(device->lws);
+        lws_cancel_service(library->context);
 }
 
 void device_link_turn(struct kickoff_device *device, uint64_t wait_ms)
 {
         if (wait_ms == 0) {
-                (void)lws_service(device->lws, -1);
+                (void)lws_service(device->library->context, -1);
                 return;
         }
-        lws_sul_schedule(device->lws, 0, &device->timer, on_timer,
+        lws_sul_schedule(device->library->context, 0, &device->library->timer, on_timer,
                          (lws_usec_t)wait_ms * LWS_US_PER_MS);
-        (void)lws_service(device->lws, 0);
-        lws_sul_cancel(&device->timer);
+        (void)lws_service(device->library->context, 0);
+        lws_sul_cancel(&device->library->timer);
 }
 
-struct lws_context *device_link_context(bool tls)
+static struct lws_context *create_context(bool tls)
 {
         struct lws_context_creation_info info = {
                 .port = CONTEXT_PORT_NO_LISTEN,
@@ -436,4 +443,34 @@ struct lws_context *device_link_context(bool tls)
 
         lws_set_log_level(0, NULL); /* all it has to say comes through on_state */
         return lws_create_context(&info);
+}
+
+enum err device_link_open(struct kickoff_device *device)
+{
+        struct device_library *library = calloc(1, sizeof(*library));
+
+        if (library == NULL)
+                return ERR_NOMEM;
+        library->context = create_context(device->url.tls);
+        if (library->context == NULL) {
+                free(library);
+                return ERR_NOMEM;
+        }
+        device->library = library;
+        return OK;
+}
+
+void device_link_wake(struct kickoff_device *device)
+{
+        lws_cancel_service(device->library->context);
+}
+
+void device_link_close(struct kickoff_device *device)
+{
+        lws_context_destroy(device->library->context);
+        free(device->library);
+        for (struct link *link = device->links; link != NULL; link = device->links) {
+                device->links = link->next;
+                free(link);
+        }
 }

@@ -123,7 +123,7 @@ void kickoff_device_service(struct kickoff_device *device, unsigned timeout_ms)
 
 void kickoff_device_wake(struct kickoff_device *device)
 {
-        lws_cancel_service(device->lws);
+        device_link_wake(device);
 }
 
 void kickoff_device_cut(struct kickoff_device *device)
@@ -177,11 +177,9 @@ enum err kickoff_device_create(const struct kickoff_device_options *options,
         err = read_options(device, options, &since);
         if (err != OK)
                 goto fail_device;
-        device->lws = device_link_context(device->url.tls);
-        if (device->lws == NULL) {
-                err = ERR_NOMEM;
+        err = device_link_open(device);
+        if (err != OK)
                 goto fail_device;
-        }
         buf_init(&device->rx);
         device_core_init(&device->core, options->backoff_min_ms, options->backoff_max_ms,
                          options->no_ack, &since,
@@ -209,11 +207,7 @@ void kickoff_device_destroy(struct kickoff_device *device)
                 device_link_turn(device, until_ms - at);
                 device_link_reap(device);
         }
-        lws_context_destroy(device->lws);
-        for (struct link *link = device->links; link != NULL; link = device->links) {
-                device->links = link->next;
-                free(link);
-        }
+        device_link_close(device);
         buf_fini(&device->rx);
         free(device);
 }
