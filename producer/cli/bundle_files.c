@@ -54,13 +54,17 @@ static int by_cohort(const void *a, const void *b)
                       ((const struct bundle_file *)b)->cohort);
 }
 
-static bool is_regular(const char *directory, const char *name)
+/* False for what is not a file at all. */
+static bool is_regular(const char *directory, const char *name, off_t *ret_size)
 {
         char path[4096];
         struct stat about;
 
         snprintf(path, sizeof(path), "%s/%s", directory, name);
-        return stat(path, &about) == 0 && S_ISREG(about.st_mode);
+        if (stat(path, &about) != 0 || !S_ISREG(about.st_mode))
+                return false;
+        *ret_size = about.st_size;
+        return true;
 }
 
 static enum err describe(const char *name, struct bundle_file *ret_file, char *why, size_t why_size)
@@ -90,9 +94,15 @@ static enum err read_names(DIR *dir, const char *directory, struct bundle_file *
 
         while ((entry = readdir(dir)) != NULL) {
                 enum err err;
+                off_t size;
 
-                if (entry->d_name[0] == '.' || !is_regular(directory, entry->d_name))
+                if (entry->d_name[0] == '.' || !is_regular(directory, entry->d_name, &size))
                         continue;
+                if (size > (off_t)BUNDLE_FILE_MAX) {
+                        snprintf(why, why_size, "%.100s has more than %u bytes", entry->d_name,
+                                 BUNDLE_FILE_MAX);
+                        return ERR_TOO_LARGE;
+                }
                 if (*n == FILES_MAX) {
                         snprintf(why, why_size, "%s holds more than %d files", directory,
                                  FILES_MAX);

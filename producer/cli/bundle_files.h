@@ -17,8 +17,8 @@ struct bundle_file {
 };
 
 /* Sorted by cohort; *ret_files is malloc'd. Hidden files and directories are skipped. ERR_INVALID:
- * a name that is no cohort, or two files for one cohort; ERR_NOT_FOUND: none; ERR_IO. `why` is
- * filled unless OK. */
+ * a name that is no cohort, or two files for one cohort; ERR_TOO_LARGE; ERR_NOT_FOUND: none;
+ * ERR_IO. `why` is filled unless OK. */
 must_check enum err bundle_files_find(const char *directory, struct bundle_file **ret_files,
                                       size_t *ret_n, char *why, size_t why_size);
 /* The whole file, malloc'd. ERR_TOO_LARGE, ERR_IO, ERR_NOMEM. */

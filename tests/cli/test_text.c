@@ -266,7 +266,7 @@ static void remove_all(const char *directory, const char *const *names, size_t n
 Test(bundle_files, are_one_per_cohort_sorted_with_their_types)
 {
         static const char *const names[] = { "tv.4k.msgpack", "default.json", ".hidden", "phone" };
-        char directory[] = "/tmp/kickoff-bundles-XXXXXX", why[512];
+        char directory[] = "/tmp/kickoff-bundles-XXXXXX", why[512], path[512];
         struct bundle_file *files;
         size_t n;
 
@@ -285,6 +285,10 @@ Test(bundle_files, are_one_per_cohort_sorted_with_their_types)
         put_file(directory, "default.txt");
         cr_assert(eq(int, bundle_files_find(directory, &files, &n, why, sizeof(why)), ERR_INVALID));
         cr_assert(strstr(why, "both for the cohort default") != NULL, "%s", why);
+        snprintf(path, sizeof(path), "%s/default.txt", directory);
+        cr_assert(eq(int, truncate(path, BUNDLE_FILE_MAX + 1), 0));
+        cr_assert(
+            eq(int, bundle_files_find(directory, &files, &n, why, sizeof(why)), ERR_TOO_LARGE));
         remove_all(directory, (const char *const[]){ "default.txt" }, 1);
         remove_all(directory, names, countof(names));
 }
