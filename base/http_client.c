@@ -29,8 +29,10 @@
 
 struct exchange {
         struct event_base *base;
+        struct evhttp_connection *connection;
         bool started; /* something was put into the connection: it may have been sent */
         bool timed_out;
+        bool done; /* on_answer was called: perhaps before the loop even ran */
         bool answered;
         bool no_memory;
         struct http_answer answer;
@@ -48,9 +50,12 @@ static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *in
 {
         struct exchange *exchange = arg;
 
-        (void)output;
         if (info->n_added > 0)
                 exchange->started = true;
+        /* Sent, or given up: from here on an end that comes too early is an error. libevent 2.1
+         * would wait for ever after half a body while this flag stands. */
+        if (info->n_deleted > 0 && evbuffer_get_length(output) == 0)
+                (void)evhttp_connection_set_flags(exchange->connection, 0);
 }
 
 static void on_timeout(evutil_socket_t fd, short what, void *arg)
@@ -81,6 +86,7 @@ static void on_answer(struct evhttp_request *request, void *arg)
         struct http_answer *answer = &exchange->answer;
         struct evbuffer *body;
 
+        exchange->done = true;
         event_base_loopbreak(exchange->base);
         if (request == NULL || evhttp_request_get_response_code(request) == 0)
                 return;
@@ -154,8 +160,9 @@ static struct evhttp_connection *make_connection(struct exchange *exchange,
                 bufferevent_free(stream);
                 return NULL;
         }
+        exchange->connection = connection;
         (void)evbuffer_add_cb(bufferevent_get_output(stream), on_output, exchange);
-        /* A server may refuse a body halfway through: what it said still counts. */
+        /* A server may refuse a body and close while we send it: what it said still counts. */
         (void)evhttp_connection_set_flags(connection, EVHTTP_CON_READ_ON_WRITE_ERROR);
         evhttp_connection_set_timeout(connection,
                                       (int)(timeout_ms / 1000 + 2)); /* ours comes first */
@@ -174,7 +181,8 @@ static enum err run(struct exchange *exchange, unsigned timeout_ms)
                         event_free(timer);
                 return ERR_NOMEM;
         }
-        event_base_dispatch(exchange->base);
+        if (!exchange->done)
+                event_base_dispatch(exchange->base);
         event_free(timer);
         if (exchange->no_memory)
                 return ERR_NOMEM;
@@ -210,7 +218,7 @@ static enum err ask_parsed(const struct http_ask *ask, const struct evhttp_uri *
         if (target.failed)
                 evhttp_request_free(request);
         else if (evhttp_make_request(connection, request, type, target.data) == 0) /* takes it */
-                err = exchange->answered ? OK : run(exchange, timeout_ms);
+                err = run(exchange, timeout_ms);
         buf_fini(&target);
         evhttp_connection_free(connection);
         return err;

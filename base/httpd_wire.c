@@ -137,9 +137,7 @@ static void rewrite(struct evbuffer *output, int status)
                                      refusals[i].detail);
         text = problem != NULL ? json_dumps(problem, JSON_COMPACT) : NULL;
         json_decref(problem);
-        evbuffer_unfreeze(output, 1); /* only the bufferevent itself may take from the front */
         evbuffer_drain(output, evbuffer_get_length(output));
-        evbuffer_freeze(output, 1);
         evbuffer_add_printf(output,
                             "HTTP/1.1 %s\r\n"
                             "Content-Type: " HTTPD_PROBLEM_TYPE "\r\n"
@@ -162,13 +160,15 @@ static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *in
 
         if (ours || info->n_added == 0)
                 return;
+        evbuffer_unfreeze(output, 1); /* the front is the bufferevent's own, but for this moment */
         status = status_of(output);
-        if (status < 400) /* 100 Continue */
-                return;
-        ours = true;
-        rewrite(output, status);
-        ours = false;
-        if (info->orig_size == 0)
+        if (status >= 400) { /* or else it is 100 Continue */
+                ours = true;
+                rewrite(output, status);
+                ours = false;
+        }
+        evbuffer_freeze(output, 1);
+        if (status >= 400 && info->orig_size == 0)
                 linger(stream);
 }
 
