@@ -41,8 +41,7 @@ void conn_set_timer(struct worker *worker, struct conn *conn, uint64_t in_ms)
         wheel_start(&worker->wheel, &conn->timer, worker->now_ms + in_ms);
 }
 
-/* --- watching
- * ------------------------------------------------------------------------------------- */
+/* --- watching -------------------------------------------------------------------------------- */
 
 bool conn_watch(struct worker *worker, struct conn *conn, bool reads)
 {
@@ -73,8 +72,7 @@ void conn_want_write(struct worker *worker, struct conn *conn, bool wants)
                 conn_watch(worker, conn, (conn->watched & EPOLLIN) != 0);
 }
 
-/* --- being a session
- * -------------------------------------------------------------------------------- */
+/* --- being a session ------------------------------------------------------------------------- */
 
 static void tell_devices(struct worker *worker)
 {
@@ -118,8 +116,7 @@ void conn_leave(struct worker *worker, struct conn *conn, enum close_reason reas
                   (unsigned long long)conn->name->session, close_table[reason].name);
 }
 
-/* --- ending
- * ------------------------------------------------------------------------------------------- */
+/* --- ending ---------------------------------------------------------------------------------- */
 
 void conn_finish(struct worker *worker, struct conn *conn)
 {

@@ -16,8 +16,7 @@ static void refuse(struct door_verdict *verdict, unsigned status, const char *ti
         verdict->detail = detail;
 }
 
-/* --- small readers
- * ---------------------------------------------------------------------------------- */
+/* --- small readers --------------------------------------------------------------------------- */
 
 /* Sec-WebSocket-Key is 16 bytes in base64 (RFC 6455 4.1): 22 characters, the last of which has only
  * two bits to carry, and "==". */
@@ -118,8 +117,7 @@ static bool read_name(const struct head *head, const char *param, char *out, siz
         return true;
 }
 
-/* --- the rooms
- * ---------------------------------------------------------------------------------------- */
+/* --- the rooms ------------------------------------------------------------------------------- */
 
 static bool read_cohort(const struct head *head, struct door_verdict *verdict)
 {
@@ -260,8 +258,7 @@ static void decide_prefetch(const struct head *head, const char *segment, size_t
                 verdict->kind = DOOR_PREFETCH;
 }
 
-/* --- the door
- * --------------------------------------------------------------------------------------- */
+/* --- the door -------------------------------------------------------------------------------- */
 
 void door_decide(const struct head *head, const struct door_rules *rules,
                  struct door_verdict *ret_verdict)

@@ -16,13 +16,15 @@
 #include "gateway/gateway_metrics.h"
 #include "gateway/output.h"
 #include "gateway/response.h"
+#include "gateway/session_input.h"
 #include "gateway/session_io.h"
 #include "gateway/worker_inside.h"
 
-#define NOT_YET_MAX_AGE_S 10                  /* a bundle may come any moment */
-#define OVER_MAX_AGE_S    3600                /* an event that ended stays ended */
-#define LOADING_MAX_MS    (CACHE_WAIT_MS * 3) /* the cache answers sooner: this is the net below it \
-                                               */
+#define NOT_YET_MAX_AGE_S 10   /* a bundle may come any moment */
+#define OVER_MAX_AGE_S    3600 /* an event that ended stays ended */
+#define LOADING_MAX_MS                                                            \
+        (CACHE_WAIT_MS * 3) /* the cache answers sooner: this is the net below it \
+                             */
 
 struct request {
         struct head head;
@@ -35,9 +37,7 @@ static uint32_t handshake_ms(const struct worker *worker)
                                                  : WORKER_HANDSHAKE_MS;
 }
 
-/* --- replies
- * ------------------------------------------------------------------------------------------------
- */
+/* --- replies --------------------------------------------------------------------------------- */
 
 static void await_head(struct worker *worker, struct conn *conn)
 {
@@ -155,9 +155,7 @@ static void reply_events(struct worker *worker, struct conn *conn, const struct 
         reply(worker, conn, pieces, head_only ? 1 : 2);
 }
 
-/* --- bundles
- * --------------------------------------------------------------------------------------------------
- */
+/* --- bundles --------------------------------------------------------------------------------- */
 
 static void reply_bundle(struct worker *worker, struct conn *conn, const struct head *head,
                          bool head_only, struct bundle_response *response)
@@ -232,9 +230,7 @@ static void start_prefetch(struct worker *worker, struct conn *conn, const struc
         answer_prefetch(worker, conn, &request->head, verdict->head_only, answer, response);
 }
 
-/* --- requests
- * -------------------------------------------------------------------------------------------------
- */
+/* --- requests -------------------------------------------------------------------------------- */
 
 static void let_in(struct worker *worker, struct conn *conn, const struct door_verdict *verdict)
 {
@@ -291,9 +287,7 @@ static void refuse_head(struct worker *worker, struct conn *conn, unsigned statu
                "Send a plain HTTP/1.1 request.", 0, false);
 }
 
-/* --- input
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- input ----------------------------------------------------------------------------------- */
 
 /* Reads one request and answers it. Bytes used; 0 = they must wait, for more or for a load. */
 static size_t one_request(struct worker *worker, struct conn *conn, const char *at, size_t len,
@@ -363,7 +357,7 @@ static void consume(struct worker *worker, struct conn *conn, const char *at, si
         switch ((enum conn_phase)conn->phase) {
         case CONN_SESSION:
                 if (len > 0) /* what follows an upgrade is frames already */
-                        session_io_feed(worker, conn, (const uint8_t *)at, len);
+                        session_input_feed(worker, conn, (const uint8_t *)at, len);
                 break;
         case CONN_HEAD:
         case CONN_LOADING:

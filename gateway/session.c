@@ -149,8 +149,7 @@ struct session_action session_retry(struct session *session, const struct ring *
         return action;
 }
 
-/* --- the one question
- * ----------------------------------------------------------------------------- */
+/* --- the one question ------------------------------------------------------------------------ */
 
 /* Has a place in the log. A session that leaves while it WAITS never had one. */
 static bool has_joined(const struct session *session)
@@ -243,8 +242,7 @@ void session_rejudge(struct session *session, const struct ring *before, const s
         session->pending_reset = (uint8_t)(1 + reason);
 }
 
-/* --- what the device says
- * ------------------------------------------------------------------------- */
+/* --- what the device says -------------------------------------------------------------------- */
 
 static bool take_from_bucket(struct session *session, uint32_t now_ms)
 {
@@ -309,8 +307,7 @@ void session_pong(struct session *session)
         session->pinged = false;
 }
 
-/* --- time
- * ------------------------------------------------------------------------------------------ */
+/* --- time ------------------------------------------------------------------------------------ */
 
 static struct session_action leave(struct session *session, const struct goaway *goaway,
                                    uint32_t now_ms)

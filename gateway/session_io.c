@@ -3,15 +3,11 @@
  * close.
  *
  * Failure modes: socket full -> wants_write, and the cursor goes on from where it is when there is
- * room; peer gone -> conn_close; bytes that are no frame or no message -> close frame with the
- * reason; no memory -> this one connection is shed. Private answers (pong, time) to a device that
- * does not read are dropped. */
+ * room; peer gone -> conn_close; no memory -> this one connection is shed. */
 #include "gateway/session_io.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "gateway/gateway_metrics.h"
@@ -23,10 +19,9 @@
 #define BYTES_PER_TURN  262144 /* the same in bytes */
 #define SMALL_FRAME     1024   /* hello, time, goaway */
 
-/* --- frames of one device's own
- * ------------------------------------------------------------------------ */
+/* --- frames of one device's own -------------------------------------------------------------- */
 
-static enum ws_opcode data_opcode(const struct conn *conn)
+enum ws_opcode session_io_opcode(const struct conn *conn)
 {
         return conn->session.encoding == ENCODING_JSON ? WS_TEXT : WS_BINARY;
 }
@@ -40,7 +35,7 @@ static void add_message(struct buf *out, const struct conn *conn, const struct m
         buf_init_fixed(&payload, array, sizeof(array));
         message_encode(message, (enum encoding)conn->session.encoding, &payload);
         check(!payload.failed); /* fields of known sizes */
-        buf_add(out, header, ws_header(header, data_opcode(conn), payload.len));
+        buf_add(out, header, ws_header(header, session_io_opcode(conn), payload.len));
         buf_add(out, payload.data, payload.len);
 }
 
@@ -67,10 +62,7 @@ static void add_hello(struct worker *worker, struct buf *out, const struct conn 
         metric_add(action->recovered ? &m_connects_recovered : &m_connects_reset, 1);
 }
 
-/* Bytes that concern this device alone. FULL means that it has not read for long: the caller
- * chooses. */
-static enum output send_private(struct worker *worker, struct conn *conn, const void *bytes,
-                                size_t len)
+enum output session_io_send(struct worker *worker, struct conn *conn, const void *bytes, size_t len)
 {
         const struct piece piece = { bytes, (uint32_t)len, NULL };
         unsigned begun;
@@ -78,26 +70,24 @@ static enum output send_private(struct worker *worker, struct conn *conn, const 
         return output_send(worker, conn, &piece, 1, KEEP_ALL, &begun);
 }
 
-static enum output send_message(struct worker *worker, struct conn *conn,
-                                const struct message *message)
+enum output session_io_say(struct worker *worker, struct conn *conn, const struct message *message)
 {
         char array[SMALL_FRAME + WS_HEADER_MAX];
         struct buf out;
 
         buf_init_fixed(&out, array, sizeof(array));
         add_message(&out, conn, message);
-        return send_private(worker, conn, out.data, out.len);
+        return session_io_send(worker, conn, out.data, out.len);
 }
 
-/* --- ending
- * ---------------------------------------------------------------------------------------------- */
+/* --- ending ---------------------------------------------------------------------------------- */
 
 void session_io_close(struct worker *worker, struct conn *conn, enum close_reason reason)
 {
         uint8_t frame[2 + WS_CONTROL_MAX];
 
         conn_leave(worker, conn, reason);
-        switch (send_private(worker, conn, frame, ws_close_frame(frame, reason))) {
+        switch (session_io_send(worker, conn, frame, ws_close_frame(frame, reason))) {
         case OUTPUT_SENT:
         case OUTPUT_BLOCKED:
                 conn_finish(worker, conn);
@@ -110,32 +100,7 @@ void session_io_close(struct worker *worker, struct conn *conn, enum close_reaso
         }
 }
 
-/* RFC 6455 5.5.1: answer with the same code; 7.1.1: then the server closes first. */
-static void answer_close(struct worker *worker, struct conn *conn, uint16_t code)
-{
-        uint8_t frame[4] = { 0x80 | WS_CLOSE, 2, (uint8_t)(code >> 8), (uint8_t)code };
-        size_t len = 4;
-
-        if (code == 1005) { /* it gave none */
-                frame[1] = 0;
-                len = 2;
-        }
-        conn_leave(worker, conn, CLOSE_GONE);
-        switch (send_private(worker, conn, frame, len)) {
-        case OUTPUT_BLOCKED:
-                conn_finish(worker, conn);
-                break;
-        case OUTPUT_SENT: /* it sends nothing after its close frame, so no reset can hit ours */
-        case OUTPUT_FULL:
-                conn_close(worker, conn);
-                break;
-        case OUTPUT_LOST:
-                break;
-        }
-}
-
-/* --- what is next
- * ------------------------------------------------------------------------------------------ */
+/* --- what is next ---------------------------------------------------------------------------- */
 
 static struct blob *reset_frame(struct worker *worker, const struct conn *conn,
                                 const struct session_action *action)
@@ -239,8 +204,7 @@ void session_io_writable(struct worker *worker, struct conn *conn)
                 pump(worker, conn);
 }
 
-/* --- beginning
- * ------------------------------------------------------------------------------------------- */
+/* --- beginning ------------------------------------------------------------------------------- */
 
 static void arm(struct worker *worker, struct conn *conn)
 {
@@ -320,7 +284,7 @@ bool session_io_upgrade(struct worker *worker, struct conn *conn,
         } else {
                 worker->n_waiting++;
                 metric_add(&m_connects_waiting, 1);
-                output = send_private(worker, conn, out.data, out.len);
+                output = session_io_send(worker, conn, out.data, out.len);
         }
         if (output == OUTPUT_LOST)
                 return true;
@@ -374,151 +338,13 @@ bool session_io_visit(struct worker *worker, struct conn *conn)
         return true;
 }
 
-/* --- what the device sends
- * ------------------------------------------------------------------------------ */
-
-static void do_time(struct worker *worker, struct conn *conn, int64_t t0)
-{
-        const struct message answer = {
-                .type = MESSAGE_TIME,
-                .time = { .t0 = t0, .has_t1 = true, .t1 = clock_wall_ms() },
-        };
-
-        (void)send_message(worker, conn, &answer); /* FULL: dropped; it can ask again */
-}
-
-static void on_message(struct worker *worker, struct conn *conn, const struct ws_event *event)
-{
-        uint32_t now_ms = worker_now(worker);
-        struct session_action action;
-        struct message message;
-
-        if (event->opcode != data_opcode(conn)) {
-                session_io_close(worker, conn, CLOSE_DATA_TYPE);
-                return;
-        }
-        switch (message_decode(event->payload, event->len, (enum encoding)conn->session.encoding,
-                               &message)) {
-        case OK:
-                if (message.type == MESSAGE_ACK)
-                        metric_add(&m_acks, 1);
-                action = session_message(&conn->session, &message, worker->ring, now_ms);
-                message_fini(&message);
-                break;
-        case ERR_NOT_FOUND: /* of a later version: not for us, but not free either */
-                action = session_noise(&conn->session, now_ms);
-                break;
-        case ERR_NOMEM:
-                metric_add(&m_no_memory, 1);
-                session_io_close(worker, conn, CLOSE_INTERNAL);
-                return;
-        default:
-                session_io_close(worker, conn, CLOSE_BAD_DATA);
-                return;
-        }
-        if (action.what == DO_TIME)
-                do_time(worker, conn, action.t0);
-        else if (action.what == DO_CLOSE)
-                session_io_close(worker, conn, action.close);
-}
-
-static void on_control(struct worker *worker, struct conn *conn, const struct ws_event *event)
-{
-        uint8_t pong[2 + WS_CONTROL_MAX] = { 0x80 | WS_PONG, (uint8_t)event->len };
-
-        if (event->opcode == WS_CLOSE) {
-                answer_close(worker, conn, event->close_code);
-                return;
-        }
-        if (event->opcode == WS_PONG && conn->session.pinged) {
-                session_pong(&conn->session);
-                return;
-        }
-        if (session_noise(&conn->session, worker_now(worker)).what == DO_CLOSE) {
-                session_io_close(worker, conn, CLOSE_POLICY);
-        } else if (event->opcode == WS_PING) {
-                memcpy(pong + 2, event->payload, event->len);
-                (void)send_private(worker, conn, pong, 2 + event->len); /* FULL: dropped */
-        }
-}
-
-/* Gives the scratch reader to the connection if it stopped within a frame, and takes a block back
- * that is not needed any more. */
-static void keep_or_give_back(struct worker *worker, struct conn *conn)
-{
-        struct block *block = conn->block != NULL ? conn->block : worker->frame;
-        bool is_idle = ws_reader_is_idle(&block->frame.reader);
-
-        if (is_idle && conn->block != NULL) {
-                pool_give(&worker->pool, conn->block);
-                conn->block = NULL;
-        } else if (!is_idle && conn->block == NULL) {
-                struct block *fresh = pool_take(&worker->pool);
-
-                if (fresh == NULL) {
-                        metric_add(&m_no_memory, 1);
-                        session_io_close(worker, conn, CLOSE_INTERNAL);
-                        return;
-                }
-                conn->block = worker->frame;
-                worker->frame = fresh;
-        }
-}
-
-void session_io_feed(struct worker *worker, struct conn *conn, const uint8_t *bytes, size_t len)
-{
-        struct block *block = conn->block != NULL ? conn->block : worker->frame;
-        struct ws_reader *reader = &block->frame.reader;
-
-        if (conn->block == NULL)
-                ws_reader_init(reader, WS_SERVER, block->frame.bytes, MESSAGE_FROM_DEVICE_MAX);
-        while (len > 0 && conn->phase == CONN_SESSION) {
-                struct ws_event event;
-                size_t used = 0;
-
-                switch (ws_read(reader, bytes, len, &used, &event)) {
-                case WS_MORE:
-                        used = len;
-                        break;
-                case WS_MESSAGE:
-                        metric_add(&m_frames_in, 1);
-                        on_message(worker, conn, &event);
-                        break;
-                case WS_CONTROL:
-                        metric_add(&m_frames_in, 1);
-                        on_control(worker, conn, &event);
-                        break;
-                case WS_BROKEN:
-                        session_io_close(worker, conn, event.reason);
-                        break;
-                }
-                bytes += used;
-                len -= used;
-        }
-        if (conn->phase == CONN_SESSION)
-                keep_or_give_back(worker, conn);
-}
-
-void session_io_readable(struct worker *worker, struct conn *conn)
-{
-        ssize_t n = recv(conn->fd, worker->recv, sizeof(worker->recv), MSG_DONTWAIT);
-
-        if (n > 0)
-                session_io_feed(worker, conn, worker->recv, (size_t)n);
-        else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-                conn_close(worker,
-                           conn); /* without a close frame: RFC 6455 7.1.5 calls that 1006 */
-}
-
-/* --- time
- * -------------------------------------------------------------------------------------------------
- */
+/* --- time ------------------------------------------------------------------------------------ */
 
 static void say_goaway(struct worker *worker, struct conn *conn, const struct goaway *goaway)
 {
         const struct message message = { .type = MESSAGE_GOAWAY, .goaway = *goaway };
 
-        (void)send_message(worker, conn, &message); /* FULL: it will notice the close */
+        (void)session_io_say(worker, conn, &message); /* FULL: it will notice the close */
 }
 
 void session_io_timer(struct worker *worker, struct conn *conn)
@@ -528,7 +354,7 @@ void session_io_timer(struct worker *worker, struct conn *conn)
             session_timer(&conn->session, &worker->session_config, worker_now(worker));
 
         if (action.what == DO_PING)
-                (void)send_private(worker, conn, ping, sizeof(ping));
+                (void)session_io_send(worker, conn, ping, sizeof(ping));
         else if (action.what == DO_GOAWAY)
                 say_goaway(worker, conn, &action.goaway);
         else if (action.what == DO_CLOSE)

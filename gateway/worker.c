@@ -19,6 +19,7 @@
 #include "gateway/gateway_metrics.h"
 #include "gateway/guest.h"
 #include "gateway/output.h"
+#include "gateway/session_input.h"
 #include "gateway/session_io.h"
 #include "gateway/worker_inside.h"
 
@@ -27,9 +28,7 @@
         16            /* per turn while a broadcast walks: signals go first (contract line 12) */
 #define CACHE_TICKS 4 /* cache_tick every so many wheel ticks: 256 ms */
 
-/* --- sockets
- * -------------------------------------------------------------------------------------------------
- */
+/* --- sockets --------------------------------------------------------------------------------- */
 
 static void turn(void *owner)
 {
@@ -48,7 +47,7 @@ static void on_ready(void *owner, void *ptr, uint32_t what)
                 if (what & EPOLLOUT)
                         session_io_writable(worker, conn);
                 if (conn->phase == CONN_SESSION && (what & ~(uint32_t)EPOLLOUT) != 0)
-                        session_io_readable(worker, conn); /* it finds out what the matter is */
+                        session_input_readable(worker, conn); /* it finds out what the matter is */
                 break;
         case CONN_HEAD:
                 guest_readable(worker, conn);
@@ -102,9 +101,7 @@ static unsigned accept_batch(void *owner)
         return worker->broadcast.is_walking ? ACCEPT_BUSY_BATCH : LISTENER_BATCH;
 }
 
-/* --- time
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- time ------------------------------------------------------------------------------------ */
 
 static void on_due(void *owner, struct wheel_timer *timer)
 {
@@ -151,8 +148,7 @@ static void on_loaded(void *owner, void *waiter, enum cache_answer answer,
         guest_loaded(worker, waiter, answer, response);
 }
 
-/* --- the end of a turn
- * --------------------------------------------------------------------------------------------- */
+/* --- the end of a turn ----------------------------------------------------------------------- */
 
 /* Only while some timer runs: a node without devices sleeps. */
 static void keep_ticking(struct worker *worker)
@@ -194,9 +190,7 @@ static void *run(void *arg)
         return NULL;
 }
 
-/* --- letters
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- letters --------------------------------------------------------------------------------- */
 
 struct news { /* install, entries, confirmed */
         struct letter letter;
@@ -285,9 +279,7 @@ static void run_confirmed(struct letter *letter, void *owner)
         }
 }
 
-/* --- drain
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- drain ----------------------------------------------------------------------------------- */
 
 struct order { /* drain, stop */
         struct letter letter;
@@ -366,8 +358,7 @@ static void post_order(struct worker *worker, letter_run_fn *order_run, uint32_t
         mailbox_post(worker->mailbox, &order->letter);
 }
 
-/* --- the control thread's side
- * --------------------------------------------------------------------------------------------- */
+/* --- the control thread's side --------------------------------------------------------------- */
 
 static enum err create_loop(struct worker *worker)
 {

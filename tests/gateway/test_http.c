@@ -110,8 +110,7 @@ static void arrive(void)
         mailbox_post(arrival->cache->mailbox, &arrival->letter);
 }
 
-/* --- fixture
- * -------------------------------------------------------------------------------------- */
+/* --- fixture --------------------------------------------------------------------------------- */
 
 #define BODY "0123456789"
 
@@ -166,8 +165,7 @@ static int get(int fd, const char *target)
         return ask(fd, text);
 }
 
-/* --- pages
- * ------------------------------------------------------------------------------------------ */
+/* --- pages ----------------------------------------------------------------------------------- */
 
 Test(http, one_connection_serves_one_request_after_another)
 {
@@ -348,8 +346,7 @@ Test(http, the_state_page_is_what_reset_carries_and_304_while_it_stands)
         finish(worker);
 }
 
-/* --- bundles
- * ------------------------------------------------------------------------------------------ */
+/* --- bundles --------------------------------------------------------------------------------- */
 
 Test(http, each_answer_of_the_cache_has_its_status)
 {

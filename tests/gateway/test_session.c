@@ -185,7 +185,7 @@ Test(session, ahead_for_too_long_is_sent_away_without_a_reset)
         ring_destroy(ring);
 }
 
-/* --- the ring moves on ------------------------------------------------------------------------ */
+/* --- the ring moves on ----------------------------------------------------------------------- */
 
 Test(session, falling_out_of_the_ring_is_a_reset_once_and_too_slow_the_second_time)
 {

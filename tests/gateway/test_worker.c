@@ -13,7 +13,7 @@ static struct worker *started(seqno head)
         return worker;
 }
 
-/* --- joining ---------------------------------------------------------------------------------- */
+/* --- joining --------------------------------------------------------------------------------- */
 
 Test(worker, before_the_first_install_devices_are_sent_elsewhere)
 {
@@ -376,8 +376,7 @@ Test(worker, who_falls_out_of_the_ring_is_reset_once_then_closed)
         worker_destroy(worker);
 }
 
-/* --- what devices send
- * ---------------------------------------------------------------------------- */
+/* --- what devices send ----------------------------------------------------------------------- */
 
 Test(worker, a_ping_is_answered_with_its_payload)
 {
@@ -582,8 +581,7 @@ Test(worker, a_close_is_answered_with_its_code_then_the_socket_ends)
         worker_destroy(worker);
 }
 
-/* --- the end
- * ----------------------------------------------------------------------------------------- */
+/* --- the end --------------------------------------------------------------------------------- */
 
 Test(worker, a_drain_says_goodbye_to_all_and_is_over_in_time)
 {
