@@ -4,10 +4,13 @@
 #include "gateway/node.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <event2/event.h>
 
@@ -168,6 +171,30 @@ static uint64_t device_limit(const struct options *options)
         return options->max_devices && options->max_devices < fits ? options->max_devices : fits;
 }
 
+/* Workers share the port among themselves by SO_REUSEPORT, which would let a second node of the
+ * same user take half of our devices without a word. So the port is tried once without it. */
+static bool port_is_taken(const struct endpoint *listen)
+{
+        struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+                                  .ai_flags = AI_NUMERICHOST | AI_PASSIVE };
+        struct addrinfo *address;
+        char port[8];
+        int fd, on = 1;
+        bool taken = false;
+
+        snprintf(port, sizeof(port), "%u", listen->port);
+        if (listen->port == 0 || getaddrinfo(listen->host, port, &hints, &address) != 0)
+                return false;
+        fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd >= 0) {
+                setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+                taken = bind(fd, address->ai_addr, address->ai_addrlen) != 0 && errno == EADDRINUSE;
+                close(fd);
+        }
+        freeaddrinfo(address);
+        return taken;
+}
+
 static enum err start_workers(struct node *node, const char **ret_why)
 {
         const struct options *options = node->options;
@@ -182,6 +209,11 @@ static enum err start_workers(struct node *node, const char **ret_why)
                 .loader = node->loader,
         };
 
+        if (port_is_taken(&options->listen)) {
+                *ret_why =
+                    "--listen: the address is in use by another program; give another HOST:PORT";
+                return ERR_IO;
+        }
         strcpy(w.node, options->name);
         w.max_devices = device_limit(options) / options->workers;
         if (w.max_devices == 0)

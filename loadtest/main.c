@@ -15,8 +15,8 @@ enum { EXIT_PASSED, EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE };
 static volatile sig_atomic_t stop;
 
 static struct {
-        int64_t devices, connect_rate, signals, timeout_ms, cohorts, bundle_bytes;
-        const char *url, *admin, *event, *encoding, *token_file;
+        int64_t devices, connect_rate, signals, timeout_ms, bundle_bytes;
+        const char *url, *admin, *event, *encoding, *token_file, *cohorts;
         bool no_prefetch, no_ack, json, hold;
 } wanted;
 
@@ -53,8 +53,9 @@ static const struct option options[] = {
           accepts_event },
         { "encoding", OPTION_TEXT, &wanted.encoding, "both", 0, 0, "json|msgpack|both",
           "What devices speak; both: every other one.", accepts_encoding },
-        { "cohorts", OPTION_NUMBER, &wanted.cohorts, "0", 0, 20000, "N",
-          "Spread devices over the cohorts c0, c1, ...; 0: all in `default`.", NULL },
+        { "cohorts", OPTION_TEXT, &wanted.cohorts, "0", 0, 0, "N|NAME,NAME...",
+          "Spread devices over cohorts of these names, or over c0, c1, ...; 0: all in `default`.",
+          NULL },
         { "connect-rate", OPTION_NUMBER, &wanted.connect_rate, "10000", 0, 10000000, "N",
           "New connections per second, of all devices; 0: all at once.", NULL },
         { "signals", OPTION_NUMBER, &wanted.signals, "0", 0, SWARM_CHANGES_MAX - 1, "K",
@@ -168,6 +169,7 @@ int main(int argc, char **argv)
 {
         static struct net_target targets[NET_TARGETS_MAX];
         static struct report report;
+        static char list[COHORTS_NAMED_MAX * (COHORT_MAX + 1)];
         char bearer[1024], fresh[32];
         const char *why = "";
         int first;
@@ -198,13 +200,22 @@ int main(int argc, char **argv)
                 .swarm = { .targets = targets,
                            .event = wanted.event != NULL ? wanted.event : fresh,
                            .encodings = encodings_of(wanted.encoding),
-                           .cohorts = (unsigned)wanted.cohorts,
                            .no_ack = wanted.no_ack,
                            .no_prefetch = wanted.no_prefetch,
                            .connects_per_s = (uint64_t)wanted.connect_rate },
                 .stop = &stop,
         };
 
+        snprintf(list, sizeof(list), "%s", wanted.cohorts);
+        if (strlen(wanted.cohorts) >= sizeof(list) ||
+            !cohorts_parse(list, &rehearsal.swarm.cohorts)) {
+                fprintf(
+                    stderr,
+                    "kickoff-herd: --cohorts %s: give a number up to %d, or up to %d names such as "
+                    "default,family.\n",
+                    wanted.cohorts, COHORTS_MAX, COHORTS_NAMED_MAX);
+                return EXIT_USAGE;
+        }
         switch (net_parse_targets(wanted.url, targets, &rehearsal.swarm.n_targets, &why)) {
         case OK:
                 break;

@@ -155,13 +155,12 @@ static void start_fetches(struct swarm *swarm)
         while (swarm->fetch_first != DEVICE_NOBODY && !fetcher_is_full(swarm->fetcher)) {
                 uint32_t index = swarm->fetch_first, number = options->first + index;
                 const struct net_target *target = &options->targets[number % options->n_targets];
-                char cohort[COHORT_MAX + 1] = COHORT_DEFAULT;
+                char cohort[COHORT_MAX + 1];
 
                 swarm->fetch_first = swarm->devices[index].next_fetch;
                 if (swarm->fetch_first == DEVICE_NOBODY)
                         swarm->fetch_last = DEVICE_NOBODY;
-                if (options->cohorts > 0)
-                        snprintf(cohort, sizeof(cohort), "c%u", number % options->cohorts);
+                cohorts_name(&options->cohorts, number, cohort);
                 fetcher_start(swarm->fetcher, index, cohort, target,
                               target->is_loopback4 ? net_source(number) : 0);
         }

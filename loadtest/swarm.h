@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "base/histogram.h"
+#include "loadtest/cohorts.h"
 #include "loadtest/net.h"
 #include "loadtest/simdevice.h"
 #include "loadtest/witness.h"
@@ -46,7 +47,7 @@ struct swarm_options {
         unsigned n_targets;
         const char *event;
         enum swarm_encodings encodings;
-        unsigned cohorts; /* 0 = all in `default`; else c0, c1, ... */
+        struct cohorts cohorts;
         bool no_ack, no_prefetch;
         uint64_t connects_per_s; /* 0 = all at once */
         uint64_t seed;

@@ -141,15 +141,14 @@ static void ask_upgrade(struct swarm *swarm, struct device *device)
         uint32_t number = number_of(swarm, device);
         const struct net_target *target =
             &options->targets[(number + device->tries) % options->n_targets];
-        char request[1024], token[TOKEN_TEXT_MAX + 1] = "", cohort[32] = "";
+        char request[1024], token[TOKEN_TEXT_MAX + 1] = "", cohort[COHORT_MAX + 1];
         int n;
 
         if (device->sim.place.epoch != 0)
                 token_format(&device->sim.place, token);
-        if (options->cohorts > 0)
-                snprintf(cohort, sizeof(cohort), "&cohort=c%u", number % options->cohorts);
+        cohorts_name(&options->cohorts, number, cohort);
         n = snprintf(request, sizeof(request),
-                     "GET /v1/connect?device=herd-%08x-%09u%s%s%s%s HTTP/1.1\r\n"
+                     "GET /v1/connect?device=herd-%08x-%09u&cohort=%s%s%s%s HTTP/1.1\r\n"
                      "Host: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n"
                      "Sec-WebSocket-Protocol: %s\r\n\r\n",

@@ -286,10 +286,13 @@ Test(bundle_files, are_one_per_cohort_sorted_with_their_types)
         cr_assert(eq(int, bundle_files_find(directory, &files, &n, why, sizeof(why)), ERR_INVALID));
         cr_assert(strstr(why, "both for the cohort default") != NULL, "%s", why);
         snprintf(path, sizeof(path), "%s/default.txt", directory);
+        cr_assert(eq(int, unlink(path), 0));
+        put_file(directory, "huge.txt");
+        snprintf(path, sizeof(path), "%s/huge.txt", directory);
         cr_assert(eq(int, truncate(path, BUNDLE_FILE_MAX + 1), 0));
         cr_assert(
             eq(int, bundle_files_find(directory, &files, &n, why, sizeof(why)), ERR_TOO_LARGE));
-        remove_all(directory, (const char *const[]){ "default.txt" }, 1);
+        remove_all(directory, (const char *const[]){ "huge.txt" }, 1);
         remove_all(directory, names, countof(names));
 }
 

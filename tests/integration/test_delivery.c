@@ -74,7 +74,7 @@ Test(delivery, a_device_away_for_5_signals_gets_exactly_those_5)
         cr_assert(eq(sz, after.n_signals, 5));
         cr_assert(eq(int, after.resets, 0));
         for (int i = 0; i < 5; i++) {
-                char stage[16];
+                char stage[24];
 
                 snprintf(stage, sizeof(stage), "part-%d", i);
                 cr_assert(eq(u64, after.signals[i].token.seq,

@@ -106,6 +106,26 @@ Test(life, a_second_node_in_the_same_directory_is_told_so)
         node_end(&node);
 }
 
+Test(life, a_second_node_on_the_same_port_is_refused_and_takes_no_device)
+{
+        struct test_node node = { 0 };
+        char command[1200], said[4096];
+        FILE *run;
+        size_t n;
+
+        node_start(&node, NULL);
+        snprintf(command, sizeof(command),
+                 "'%s/kickoffd' --listen 127.0.0.1:%u --admin 127.0.0.1:0 --data '%s/other' 2>&1",
+                 getenv("KICKOFF_BIN_DIR") ? getenv("KICKOFF_BIN_DIR") : KICKOFF_BIN_DIR, node.port,
+                 node.dir);
+        run = popen(command, "r");
+        n = fread(said, 1, sizeof(said) - 1, run);
+        said[n] = '\0';
+        cr_assert(ne(int, pclose(run), 0));
+        cr_assert(strstr(said, "address is in use") != NULL, "%s", said);
+        node_end(&node);
+}
+
 Test(life, prefetch_is_answered_from_memory_while_redis_is_away)
 {
         struct test_node node = { 0 };
