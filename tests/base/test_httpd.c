@@ -483,7 +483,7 @@ Test(httpd, bounds_the_framing_of_chunks)
                                 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
                 answer = ask_bytes(b, request.data, request.len);
                 /* Cut off long before the end, or refused. */
-                cr_expect(b->sent < request.len || status_of(answer) == 400, "%s", answer);
+                cr_expect(b->sent < request.len || status_of(answer) / 100 == 4, "%s", answer);
                 free(answer);
                 buf_fini(&request);
         }
