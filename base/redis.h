@@ -8,6 +8,9 @@
  * A link with a subscription serves only that: with hiredis 0.14 a PING there leaks, so liveness is
  * asked by subscribing again to the same channel, once a second.
  *
+ * A host name is looked up anew at each attempt, by hiredis, which blocks the loop for as long as the
+ * system's resolver takes: give an address where that resolver may hang.
+ *
  * SIGPIPE: hiredis writes without MSG_NOSIGNAL, so the process must ignore it; redis_create() does so
  * unless the program handles it already.
  *

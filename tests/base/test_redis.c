@@ -1,7 +1,7 @@
 /* The link to Redis against a real redis-server that is killed, stopped and started again. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
-#include <errno.h>
+#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,6 +240,29 @@ Test(redis, refuses_commands_while_not_connected)
         cr_assert(eq(uint, b.answered + b.nulls, 0));
         redis_destroy(b.redis);
         event_base_free(b.base);
+}
+
+Test(redis, refused_over_tcp_says_so_once_and_goes_on_trying)
+{
+        struct sockaddr_in address = { .sin_family = AF_INET };
+        struct bench b = { .base = event_base_new() };
+        int unheard = socket(AF_INET, SOCK_STREAM, 0); /* a port of ours where nobody listens */
+        socklen_t len = sizeof(address);
+        char url[64];
+
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        cr_assert(zero(int, bind(unheard, (struct sockaddr *)&address, sizeof(address))));
+        getsockname(unheard, (struct sockaddr *)&address, &len);
+        snprintf(url, sizeof(url), "redis://127.0.0.1:%d", ntohs(address.sin_port));
+        create(&b, url, 1000, NULL);
+        until(&b, &b.downs, 1);
+        cr_assert(strstr(b.why, "refused") != NULL, "%s", b.why);
+        for (int i = 0; i < 5; i++) /* each round is an attempt */
+                event_base_loop(b.base, EVLOOP_ONCE);
+        cr_assert(eq(str, b.order, "D"));
+        redis_destroy(b.redis);
+        event_base_free(b.base);
+        close(unheard);
 }
 
 Test(redis, killed_gives_each_waiting_command_null_then_down_and_comes_back_by_itself)
