@@ -191,8 +191,9 @@ void node_end(struct test_node *node)
 {
         char command[160];
 
-        if (node->pid)
-                node_kill(node);
+        /* In order, so that a sanitizer has its say about the whole life of the node. */
+        if (node->pid && node_stop(node, SIGTERM) != 0)
+                give_up("kickoffd did not end well");
         shown_on_failure = NULL;
         snprintf(command, sizeof(command), "rm -rf '%s'", node->dir);
         if (system(command) != 0)

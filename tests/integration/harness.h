@@ -36,7 +36,7 @@ struct test_node {
 void node_start(struct test_node *node, ...) __attribute__((sentinel));
 void node_kill(struct test_node *node);               /* kill -9, and waits until it is gone */
 int node_stop(struct test_node *node, int signal);    /* returns its exit status */
-void node_end(struct test_node *node);                /* kills if needed, removes its directory */
+void node_end(struct test_node *node); /* stops it, which must go well, and removes its directory */
 bool node_log_has(const struct test_node *node, const char *text);
 /* Sum of the rows of /metrics whose name begins with `prefix` (labels included). */
 int64_t node_metric(const struct test_node *node, const char *prefix);
