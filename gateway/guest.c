@@ -299,10 +299,7 @@ static size_t one_request(struct worker *worker, struct conn *conn, const char *
 
         switch (head_parse(at, len, scanned, &request.head, &used, &status)) {
         case HEAD_MORE:
-                if (len > HEAD_MAX) {
-                        refuse_head(worker, conn, 431);
-                        return len;
-                }
+                check(len < HEAD_MAX); /* or it would be 431 */
                 if (!conn->has_begun) {
                         conn->has_begun = true;
                         conn_set_timer(worker, conn, handshake_ms(worker));

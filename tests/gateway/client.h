@@ -43,14 +43,24 @@ static inline struct worker *test_worker_start(const struct worker_options *opti
         return worker;
 }
 
+/* `n` entries from `first` on, in one letter. */
+static inline void test_entries(struct worker *worker, seqno first, size_t n)
+{
+        struct snapshot *snapshot = log_snapshot(first + n - 1);
+        struct entry **entries = calloc(n, sizeof(*entries));
+
+        for (size_t i = 0; i < n; i++)
+                entries[i] = log_entry(first + i);
+        worker_entries(worker, entries, n, snapshot);
+        for (size_t i = 0; i < n; i++)
+                entry_unref(entries[i]);
+        free(entries);
+        snapshot_unref(snapshot);
+}
+
 static inline void test_entry(struct worker *worker, seqno seq)
 {
-        struct snapshot *snapshot = log_snapshot(seq);
-        struct entry *entry = log_entry(seq);
-
-        worker_entries(worker, &entry, 1, snapshot);
-        entry_unref(entry);
-        snapshot_unref(snapshot);
+        test_entries(worker, seq, 1);
 }
 
 /* Until `devices` sessions are held; letters and sockets are asynchronous. */

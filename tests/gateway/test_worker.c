@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
+#include "base/rng.h"
+
 static struct worker *started(seqno head)
 {
         struct worker_options options = test_worker_options();
@@ -110,6 +112,49 @@ Test(worker, a_signal_reaches_all_in_their_own_encoding_with_the_same_bytes)
         worker_destroy(worker);
 }
 
+Test(worker, signals_in_a_burst_reach_everybody_in_order)
+{
+        struct worker *worker = started(0);
+        static int fds[600]; /* several slices of a broadcast */
+
+        for (size_t i = 0; i < countof(fds); i++)
+                fds[i] = client_join(worker, "");
+        for (seqno seq = 1; seq <= 5; seq++)
+                test_entry(worker, seq);
+        for (size_t i = 0; i < countof(fds); i++) {
+                for (seqno seq = 1; seq <= 5; seq++)
+                        client_expect_signal(fds[i], ENCODING_JSON, seq);
+                close(fds[i]);
+        }
+        worker_destroy(worker);
+}
+
+Test(worker, nobody_is_missed_when_others_leave_in_the_middle_of_a_broadcast)
+{
+        struct worker *worker = started(0);
+        static int fds[700];
+        size_t n = countof(fds);
+        struct rng rng;
+
+        rng_seed(&rng, 1);
+        for (size_t i = 0; i < n; i++)
+                fds[i] = client_join(worker, "");
+        for (seqno seq = 1; seq <= 30; seq++) {
+                test_entry(worker, seq);
+                for (int gone = 0; gone < 5; gone++) {
+                        size_t i = rng_below(&rng, n);
+
+                        close(fds[i]);
+                        fds[i] = fds[--n];
+                }
+                for (size_t i = 0; i < n; i++)
+                        client_expect_signal(fds[i], ENCODING_JSON, seq);
+        }
+        for (size_t i = 0; i < n; i++)
+                close(fds[i]);
+        worker_destroy(worker);
+}
+
 Test(worker, a_token_resumes_with_what_was_missed_and_nothing_else)
 {
         struct worker_options options = test_worker_options();
@@ -130,22 +175,33 @@ Test(worker, a_token_resumes_with_what_was_missed_and_nothing_else)
         worker_destroy(worker);
 }
 
-Test(worker, a_long_replay_comes_whole_and_in_order)
+Test(worker, a_long_replay_comes_whole_and_in_order_also_when_it_is_read_late)
 {
         struct worker_options options = test_worker_options();
         struct token since = log_token(EPOCH, 0, 0);
-        char query[128] = "&since=";
+        char query[128] = "&since=", head[1024], body[1024];
+        struct message message;
         struct worker *worker;
-        int fd;
+        int fd, other;
 
         options.ring_capacity = 4096;
         worker = test_worker_start(&options);
         test_install_with(worker, 0, 3000, 0);
         token_format(&since, query + 7);
-        fd = client_join(worker, query);
+        fd = client_connect_with(worker, 2048);
+        client_upgrade(fd, query, "");
+        other = client_connect(worker);
+        for (int i = 0; i < 200; i++) { /* turns of the loop, in which the socket fills up */
+                client_say(other, "GET /healthz HTTP/1.1\r\nHost: n\r\n\r\n");
+                client_read_response(other, head, sizeof(head), body, sizeof(body));
+        }
+        client_read_head(fd, head, sizeof(head));
+        message = client_read_message(fd, ENCODING_JSON);
+        cr_assert(message.hello.recovered);
         for (seqno seq = 1; seq <= 3000; seq++)
                 client_expect_signal(fd, ENCODING_JSON, seq);
         close(fd);
+        close(other);
         worker_destroy(worker);
 }
 
@@ -286,9 +342,11 @@ Test(worker, who_reads_late_gets_every_byte_in_order)
         client_upgrade(fd, "", "");
         others = client_join(worker, "");
         cr_assert(test_wait_devices(worker, 2));
-        for (seqno seq = 1; seq <= 2000; seq++) { /* far more than the sockets hold */
-                test_entry(worker, seq);
-                client_expect_signal(others, ENCODING_JSON, seq);
+        for (seqno first = 1; first <= 3000; first += 30) { /* far more than the sockets hold */
+                test_entries(worker, first,
+                             30); /* so the socket fills up in the middle of one send */
+                for (seqno seq = first; seq < first + 30; seq++)
+                        client_expect_signal(others, ENCODING_JSON, seq);
         }
         {
                 char head[1024];
@@ -301,7 +359,7 @@ Test(worker, who_reads_late_gets_every_byte_in_order)
                 cr_assert(eq(int, message.type, MESSAGE_RESET));
                 message_fini(&message);
         }
-        for (seqno seq = 1; seq <= 2000; seq++)
+        for (seqno seq = 1; seq <= 3000; seq++)
                 client_expect_signal(fd, ENCODING_JSON, seq);
         close(fd);
         close(others);
