@@ -180,9 +180,13 @@ void show_event_line(const struct cli *cli, const json_t *event, struct buf *out
         buf_char(out, '\n');
 }
 
+/* Only what lies ahead is worth a line: a stage that devices still hold back. */
 static void show_acts(const struct cli *cli, const json_t *event, struct buf *out)
 {
-        if (json_object_get(event, "at") == NULL || json_is_null(json_object_get(event, "at")))
+        const char *at = json_string_value(json_object_get(event, "at"));
+        int64_t when;
+
+        if (at == NULL || clock_parse_rfc3339(at, &when) != 0 || when <= cli->now_ms)
                 return;
         show_row_head("acts", out);
         show_time(cli, event, "at", out);
