@@ -180,13 +180,14 @@ void show_event_line(const struct cli *cli, const json_t *event, struct buf *out
         buf_char(out, '\n');
 }
 
-/* Only what lies ahead is worth a line: a stage that devices still hold back. */
+/* Only what lies ahead is worth a line: a stage that devices still hold back. A second's grace, since
+ * `now` is when the command began. */
 static void show_acts(const struct cli *cli, const json_t *event, struct buf *out)
 {
         const char *at = json_string_value(json_object_get(event, "at"));
         int64_t when;
 
-        if (at == NULL || clock_parse_rfc3339(at, &when) != 0 || when <= cli->now_ms)
+        if (at == NULL || clock_parse_rfc3339(at, &when) != 0 || when < cli->now_ms + 1000)
                 return;
         show_row_head("acts", out);
         show_time(cli, event, "at", out);
