@@ -34,7 +34,7 @@ static void walked(struct worker *worker)
 
         broadcast->is_walking = false;
         metric_add(&m_broadcasts, 1);
-        metric_set(&m_broadcast_ms, (int64_t)((clock_mono_us() - broadcast->began_us) / 1000));
+        metric_add(&m_broadcast_us, (int64_t)(clock_mono_us() - broadcast->began_us));
 }
 
 /* True if another session is at `at`. */

@@ -12,9 +12,9 @@ struct metric m_guests =
     METRIC_GAUGE("kickoff_guests", "Sockets that are not sessions: requests and handshakes.");
 struct metric m_blocked =
     METRIC_GAUGE("kickoff_blocked", "Sockets that take no more bytes for now.");
-struct metric m_broadcast_ms =
-    METRIC_GAUGE("kickoff_broadcast_last_ms",
-                 "How long the last walk over all sessions took, in ms, summed over the workers.");
+struct metric m_broadcast_us =
+    METRIC_COUNTER("kickoff_broadcast_us_total",
+                   "Microseconds from a signal's arrival at a worker to its last device, summed.");
 struct metric m_connects_recovered =
     METRIC_COUNTER("kickoff_connects_total{result=\"recovered\"}", "Devices let in, by result.");
 struct metric m_connects_reset =
@@ -47,7 +47,7 @@ static struct metric *const table[] = {
         &m_devices,
         &m_guests,
         &m_blocked,
-        &m_broadcast_ms,
+        &m_broadcast_us,
         &m_connects_recovered,
         &m_connects_reset,
         &m_connects_waiting,

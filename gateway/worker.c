@@ -343,7 +343,6 @@ static void run_stop(struct letter *letter, void *owner)
         check(worker->wheel.count == 0 && worker->n_conns == 0);
         conn_reap(worker);
         metric_set(&m_guests, 0);
-        metric_set(&m_broadcast_ms, 0);
         worker->is_stopping = true;
         free(letter);
 }
