@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "proto/ws.h"
 
 static void refuse(struct door_verdict *verdict, unsigned status, const char *title,
                    const char *detail)
@@ -18,84 +19,23 @@ static void refuse(struct door_verdict *verdict, unsigned status, const char *ti
 
 /* --- small readers --------------------------------------------------------------------------- */
 
-/* Sec-WebSocket-Key is 16 bytes in base64 (RFC 6455 4.1): 22 characters, the last of which has only
- * two bits to carry, and "==". */
-static bool ws_key_is_valid(struct slice key)
-{
-        static const char alphabet[] =
-            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-        if (key.at == NULL || key.len != 24 || key.at[22] != '=' || key.at[23] != '=')
-                return false;
-        for (size_t i = 0; i < 22; i++)
-                if (key.at[i] == '\0' || strchr(alphabet, key.at[i]) == NULL)
-                        return false;
-        return strchr("AQgw", key.at[21]) != NULL;
-}
-
 /* The first subprotocol of the client's list that we speak: the order is its preference (RFC
  * 6455 1.9). */
-static bool choose_encoding(struct slice list, enum encoding *ret_encoding)
+static bool choose_encoding(const struct head *head, enum encoding *ret_encoding)
 {
-        const char *at = list.at, *end = list.at + list.len;
+        for (unsigned i = 0; i < head->n_ws_protocols; i++) {
+                struct slice list = head->ws_protocols[i], offer;
 
-        while (at < end) {
-                const char *comma = memchr(at, ',', (size_t)(end - at));
-                const char *stop = comma != NULL ? comma : end;
-                const char *last = stop;
-
-                while (at < last && (*at == ' ' || *at == '\t'))
-                        at++;
-                while (last > at && (last[-1] == ' ' || last[-1] == '\t'))
-                        last--;
-                for (int e = 0; e < ENCODINGS; e++) {
-                        if (slice_is((struct slice){ at, (size_t)(last - at) },
-                                     encoding_subprotocol[e])) {
-                                *ret_encoding = (enum encoding)e;
-                                return true;
+                while (slice_next(&list, &offer)) {
+                        for (int e = 0; e < ENCODINGS; e++) {
+                                if (slice_is(offer, encoding_subprotocol[e])) {
+                                        *ret_encoding = (enum encoding)e;
+                                        return true;
+                                }
                         }
                 }
-                at = comma != NULL ? comma + 1 : end;
         }
         return false;
-}
-
-static int hex_digit(char c)
-{
-        if (c >= '0' && c <= '9')
-                return c - '0';
-        if (c >= 'a' && c <= 'f')
-                return c - 'a' + 10;
-        if (c >= 'A' && c <= 'F')
-                return c - 'A' + 10;
-        return -1;
-}
-
-/* One segment of the path, percent-decoded: clients escape the ':' that our ids may hold. False for
- * a broken escape or more than `max` bytes; what the bytes may be is the caller's to say. */
-static bool decode_segment(const char *at, size_t len, size_t max, char *out, size_t *ret_len)
-{
-        size_t n = 0;
-
-        for (size_t i = 0; i < len; i++) {
-                char c = at[i];
-
-                if (c == '%') {
-                        int high = i + 2 < len ? hex_digit(at[i + 1]) : -1;
-                        int low = i + 2 < len ? hex_digit(at[i + 2]) : -1;
-
-                        if (high < 0 || low < 0)
-                                return false;
-                        c = (char)(high * 16 + low);
-                        i += 2;
-                }
-                if (n == max)
-                        return false;
-                out[n++] = c;
-        }
-        out[n] = '\0';
-        *ret_len = n;
-        return true;
 }
 
 /* A query parameter that must be a name if it is there. Refuses and returns false if it is not. */
@@ -185,18 +125,17 @@ static bool origin_is_allowed(const struct head *head, const struct door_rules *
 static bool check_upgrade(const struct head *head, const struct door_rules *rules,
                           struct door_verdict *verdict)
 {
-        if (head->minor < 1 || !head->connection_upgrade || head->upgrade.at == NULL ||
-            !slice_has_token(head->upgrade, "websocket")) {
+        if (head->minor < 1 || !head->connection_upgrade || !head->upgrade_websocket) {
                 refuse(verdict, 426, "this is a WebSocket endpoint",
                        "Connect with a WebSocket client; to poll instead, use /v1/events.");
                 return false;
         }
-        if (head->ws_version.at == NULL || !slice_is(head->ws_version, "13")) {
+        if (!slice_is(head->ws_version, "13")) {
                 refuse(verdict, 426, "WebSocket version is not 13",
                        "Send Sec-WebSocket-Version: 13.");
                 return false;
         }
-        if (!ws_key_is_valid(head->ws_key)) {
+        if (!ws_key_is_valid(head->ws_key.at, head->ws_key.len)) {
                 refuse(verdict, 400, "Sec-WebSocket-Key is not valid",
                        "Send 16 random bytes in base64.");
                 return false;
@@ -226,9 +165,9 @@ static void decide_connect(const struct head *head, const struct door_rules *rul
         }
         if (!read_cohort(head, verdict) || !read_since(head, verdict) || !read_ack(head, verdict))
                 return;
-        if (head->ws_protocol.at != NULL) {
+        if (head->n_ws_protocols > 0) {
                 /* A browser fails a connection whose offer was not taken up: say why instead. */
-                if (!choose_encoding(head->ws_protocol, &verdict->encoding)) {
+                if (!choose_encoding(head, &verdict->encoding)) {
                         refuse(verdict, 400, "subprotocol is not known",
                                "Offer kickoff.v1.json or kickoff.v1.msgpack.");
                         return;
@@ -239,17 +178,16 @@ static void decide_connect(const struct head *head, const struct door_rules *rul
         verdict->kind = DOOR_CONNECT;
 }
 
-static void decide_prefetch(const struct head *head, const char *segment, size_t len,
+static void decide_prefetch(const struct head *head, struct slice segment,
                             struct door_verdict *verdict)
 {
-        size_t event_len = 0;
-
-        if (memchr(segment, '/', len) != NULL) {
+        if (memchr(segment.at, '/', segment.len) != NULL) {
                 refuse(verdict, 404, "no such page", "Bundles are at /v1/prefetch/EVENT.");
                 return;
         }
-        if (!decode_segment(segment, len, EVENT_ID_MAX, verdict->event, &event_len) ||
-            !name_is_valid(verdict->event, event_len, EVENT_ID_MAX)) {
+        /* Decoded, since clients escape the ':' that our ids may hold. */
+        if (slice_decode(segment, verdict->event, sizeof(verdict->event)) != OK ||
+            !name_is_valid(verdict->event, strlen(verdict->event), EVENT_ID_MAX)) {
                 refuse(verdict, 400, "event id is not valid",
                        "Use 1 to 64 of the characters A-Z a-z 0-9 . _ : ~ -.");
                 return;
@@ -291,8 +229,10 @@ void door_decide(const struct head *head, const struct door_rules *rules,
         } else if (page == CONNECT) {
                 decide_connect(head, rules, verdict);
         } else if (page == PREFETCH) {
-                decide_prefetch(head, head->path.at + prefetch_len, head->path.len - prefetch_len,
-                                verdict);
+                decide_prefetch(
+                    head,
+                    (struct slice){ head->path.at + prefetch_len, head->path.len - prefetch_len },
+                    verdict);
         } else {
                 verdict->kind = page == EVENTS ? DOOR_EVENTS : DOOR_HEALTH;
         }

@@ -123,12 +123,22 @@ static bool next_element(struct slice *list, char separator, struct slice *ret_e
         return true;
 }
 
+bool slice_next(struct slice *list, struct slice *ret_element)
+{
+        struct slice raw;
+
+        if (!next_element(list, ',', &raw))
+                return false;
+        *ret_element = trimmed(raw.at, raw.at + raw.len);
+        return true;
+}
+
 bool slice_has_token(struct slice list, const char *token)
 {
         struct slice element;
 
-        while (next_element(&list, ',', &element)) {
-                if (slice_is_nocase(trimmed(element.at, element.at + element.len), token))
+        while (slice_next(&list, &element)) {
+                if (slice_is_nocase(element, token))
                         return true;
         }
         return false;
@@ -170,7 +180,7 @@ static bool is_named(struct slice raw, const char *name)
         return *name == '\0' && at == raw.len;
 }
 
-static enum err decode(struct slice raw, char *out, size_t size)
+enum err slice_decode(struct slice raw, char *out, size_t size)
 {
         size_t n = 0, needed = 0;
 
@@ -206,7 +216,7 @@ enum err head_param(const struct head *head, const char *name, char *out, size_t
         }
         if (found.at == NULL)
                 return ERR_NOT_FOUND;
-        return decode(found, out, size);
+        return slice_decode(found, out, size);
 }
 
 /* What is known of the head only while it is being read. */
@@ -297,6 +307,22 @@ static unsigned read_connection(struct slice value, struct reading *reading)
         return 0;
 }
 
+static unsigned read_upgrade(struct slice value, struct reading *reading)
+{
+        reading->head.upgrade_websocket |= slice_has_token(value, "websocket");
+        return 0;
+}
+
+static unsigned read_ws_protocol(struct slice value, struct reading *reading)
+{
+        struct head *head = &reading->head;
+
+        if (head->n_ws_protocols == HEAD_OFFERS_MAX)
+                return STATUS_BAD;
+        head->ws_protocols[head->n_ws_protocols++] = value;
+        return 0;
+}
+
 static unsigned read_host(struct slice value, struct reading *reading)
 {
         if (reading->head.host.at != NULL || value.len == 0 || !all_are(value, HOST_CHAR))
@@ -322,7 +348,7 @@ static const struct known_field known_fields[] = {
         READ("connection", read_connection),
         READ("content-length", read_content_length),
         READ("transfer-encoding", read_transfer_encoding),
-        LIST("upgrade", upgrade),
+        READ("upgrade", read_upgrade),
         KEEP("origin", origin),
         KEEP("authorization", authorization),
         LIST("if-none-match", if_none_match),
@@ -330,7 +356,7 @@ static const struct known_field known_fields[] = {
         KEEP("last-event-id", last_event_id),
         KEEP("sec-websocket-key", ws_key),
         KEEP("sec-websocket-version", ws_version),
-        LIST("sec-websocket-protocol", ws_protocol),
+        READ("sec-websocket-protocol", read_ws_protocol),
         KEEP("user-agent", user_agent),
 };
 /* clang-format on */

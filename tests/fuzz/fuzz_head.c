@@ -20,11 +20,10 @@ static void check_within(struct slice slice, const char *bytes, size_t used)
 static void check_head(const struct head *head, const char *bytes, size_t used)
 {
         const struct slice *slices[] = {
-                &head->method,        &head->path,          &head->query,
-                &head->host,          &head->upgrade,       &head->origin,
-                &head->authorization, &head->if_none_match, &head->ws_key,
-                &head->ws_version,    &head->ws_protocol,   &head->accept_encoding,
-                &head->user_agent,    &head->last_event_id,
+                &head->method,     &head->path,          &head->query,
+                &head->host,       &head->origin,        &head->authorization,
+                &head->ws_key,     &head->if_none_match, &head->accept_encoding,
+                &head->ws_version, &head->user_agent,    &head->last_event_id,
         };
         const char *names[] = { "device", "since", "a", "" };
         char out[32];
@@ -40,7 +39,10 @@ static void check_head(const struct head *head, const char *bytes, size_t used)
                 if (err == OK)
                         check(strlen(out) < sizeof(out));
         }
-        (void)slice_has_token(head->ws_protocol, "kickoff.v1.json");
+        for (unsigned i = 0; i < head->n_ws_protocols; i++) {
+                check_within(head->ws_protocols[i], bytes, used);
+                (void)slice_has_token(head->ws_protocols[i], "kickoff.v1.json");
+        }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len);

@@ -203,6 +203,19 @@ Test(door, a_token_that_does_not_parse_lets_the_device_in_all_the_same)
         }
 }
 
+/* RFC 6455 11.3.4: an offer may be split over several lines. */
+Test(door, takes_a_subprotocol_from_any_line_of_the_offer)
+{
+        struct door_verdict verdict =
+            connect_with("/v1/connect?device=a", WS "Sec-WebSocket-Protocol: chat\r\n"
+                                                    "Sec-WebSocket-Protocol: kickoff.v1.msgpack\r\n"
+                                                    "Sec-WebSocket-Protocol: kickoff.v1.json\r\n");
+
+        cr_assert(eq(int, verdict.kind, DOOR_CONNECT));
+        cr_assert(verdict.subprotocol_named);
+        cr_assert(eq(int, verdict.encoding, ENCODING_MSGPACK));
+}
+
 Test(door, takes_the_first_subprotocol_of_the_list_that_it_speaks)
 {
         static const struct {

@@ -74,11 +74,12 @@ Test(head, keeps_what_a_handshake_says)
         cr_assert(head.connection_upgrade);
         cr_assert(not(head.has_body));
         cr_assert(slice_is(head.host, "push.example:8080"));
-        cr_assert(slice_is(head.upgrade, "websocket"));
+        cr_assert(head.upgrade_websocket);
         cr_assert(slice_is(head.origin, "https://tv.example"));
         cr_assert(slice_is(head.ws_key, "dGhlIHNhbXBsZSBub25jZQ=="));
         cr_assert(slice_is(head.ws_version, "13"));
-        cr_assert(slice_has_token(head.ws_protocol, "kickoff.v1.json"));
+        cr_assert(eq(u32, head.n_ws_protocols, 1));
+        cr_assert(slice_has_token(head.ws_protocols[0], "kickoff.v1.json"));
         cr_assert(slice_is(head.user_agent, "TV \xe9/1.0"));
         cr_assert(eq(ptr, (void *)head.authorization.at, NULL));
         cr_assert(eq(ptr, (void *)head.last_event_id.at, NULL));
@@ -330,6 +331,49 @@ Test(head, says_whether_the_connection_stays)
                 cr_assert(eq(int, head.keep_alive, cases[i].keep_alive), "case %zu", i);
                 cr_assert(eq(int, head.connection_upgrade, cases[i].upgrade), "case %zu", i);
         }
+}
+
+/* RFC 9110 5.3 and 7.8, RFC 6455 11.3.4: a list may be split over several lines. */
+Test(head, reads_offers_on_all_their_lines)
+{
+        struct head head;
+
+        cr_assert(eq(int,
+                     parse_whole(GET H "Upgrade: h2c\r\nUpgrade: WebSocket\r\n"
+                                       "Sec-WebSocket-Protocol: chat\r\n"
+                                       "Sec-WebSocket-Protocol: a , b\r\n\r\n",
+                                 &head),
+                     0));
+        cr_assert(head.upgrade_websocket);
+        cr_assert(eq(u32, head.n_ws_protocols, 2));
+        cr_assert(slice_is(head.ws_protocols[0], "chat"));
+        cr_assert(slice_is(head.ws_protocols[1], "a , b"));
+        cr_assert(eq(int, parse_whole(GET H "Upgrade: websockets, h2c\r\n\r\n", &head), 0));
+        cr_assert(not(head.upgrade_websocket));
+        cr_assert(eq(u32, head.n_ws_protocols, 0));
+}
+
+Test(head, bounds_the_lines_of_an_offer)
+{
+#define OFFER "Sec-WebSocket-Protocol: a\r\n"
+        struct head head;
+
+        cr_assert(eq(int, parse_whole(GET H OFFER OFFER OFFER OFFER "\r\n", &head), 0));
+        cr_assert(eq(u32, head.n_ws_protocols, HEAD_OFFERS_MAX));
+        cr_assert(eq(int, parse_whole(GET H OFFER OFFER OFFER OFFER OFFER "\r\n", &head), 400));
+}
+
+Test(head, takes_a_list_apart)
+{
+        struct slice list = { "a , ,b\t", 7 }, element;
+
+        cr_assert(slice_next(&list, &element));
+        cr_assert(slice_is(element, "a"));
+        cr_assert(slice_next(&list, &element));
+        cr_assert(slice_is(element, ""));
+        cr_assert(slice_next(&list, &element));
+        cr_assert(slice_is(element, "b"));
+        cr_assert(not(slice_next(&list, &element)));
 }
 
 Test(head, flags_requests_with_a_body)
