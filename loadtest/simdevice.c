@@ -23,6 +23,26 @@ void simdevice_hello(struct simdevice *device, const struct hello *hello, struct
             hello->recovered && device->place.epoch != 0 ? SIM_FOLLOWING : SIM_UNSETTLED;
 }
 
+static bool is_explained(enum reset_reason reason, const struct token *place,
+                         const struct token *token)
+{
+        bool same_epoch = token->epoch == place->epoch;
+
+        switch (reason) {
+        case RESET_FORKED:
+                return true; /* whether it is true shows in the comparison with the log */
+        case RESET_UNKNOWN:
+                return !same_epoch;
+        case RESET_TRIMMED:
+                return !same_epoch ||
+                       (token->seq > place->seq && token->seq - place->seq > SIMDEVICE_RETENTION);
+        case RESET_NEW:
+        case RESET_REASONS:
+                break;
+        }
+        return false;
+}
+
 void simdevice_reset(struct simdevice *device, enum reset_reason reason, const struct token *token,
                      struct witness *witness, struct simtally *tally)
 {
@@ -35,8 +55,7 @@ void simdevice_reset(struct simdevice *device, enum reset_reason reason, const s
                 flaw(device, &tally->foreign);
         if (!is_first) {
                 tally->resets[reason]++;
-                if (reason == RESET_NEW || (token->epoch == place.epoch && token->seq < place.seq &&
-                                            reason != RESET_FORKED && reason != RESET_UNKNOWN))
+                if (!is_explained(reason, &place, token))
                         flaw(device, &tally->resets_unexplained);
                 else if (token->epoch == place.epoch && token->seq > place.seq)
                         tally->covered += token->seq - place.seq;

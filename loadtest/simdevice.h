@@ -17,6 +17,8 @@
 #include "proto/message.h"
 #include "proto/token.h"
 
+#define SIMDEVICE_RETENTION 10000 /* signals: whoever is no further behind is replayed, line 5 */
+
 enum simdevice_phase {
         SIM_OPENED,    /* hello has not come on this connection */
         SIM_UNSETTLED, /* hello said "not recovered": reset must be next */
@@ -46,13 +48,14 @@ struct simtally {           /* of many devices together */
         uint64_t missing; /* numbers skipped by gaps: lost */
         uint64_t disorder, foreign, early;
         uint64_t resets[RESET_REASONS]; /* after the first one */
-        uint64_t
-            resets_unexplained; /* `new` to a device that asked to resume, or to go backwards */
-        uint64_t covered;       /* numbers that a reset stood for: not lost, line 6 */
+        uint64_t resets_unexplained;    /* that no promise allows: see simdevice_reset() */
+        uint64_t covered;               /* numbers that a reset stood for: not lost, line 6 */
 };
 
 void simdevice_open(struct simdevice *device);
 void simdevice_hello(struct simdevice *device, const struct hello *hello, struct simtally *tally);
+/* Unexplained, when the device had a place: `new`; back in its own epoch without a fork; `trimmed`
+ * although it was within retention; `unknown` although it was of the same epoch. */
 void simdevice_reset(struct simdevice *device, enum reset_reason reason, const struct token *token,
                      struct witness *witness, struct simtally *tally);
 enum simdevice_verdict simdevice_signal(struct simdevice *device, const struct token *token,

@@ -149,15 +149,43 @@ Test(simdevice, signal_before_hello_or_announced_reset_is_early)
 Test(simdevice, reset_with_a_reason_covers_what_was_skipped)
 {
         struct simdevice device = following(4);
-        struct token token = at(10);
+        struct token token = at(4 + SIMDEVICE_RETENTION + 1);
 
         resume(&device, false);
         simdevice_reset(&device, RESET_TRIMMED, &token, &witness, &tally);
         cr_assert(eq(u64, tally.resets[RESET_TRIMMED], 1));
-        cr_assert(eq(u64, tally.covered, 6));
+        cr_assert(eq(u64, tally.covered, SIMDEVICE_RETENTION + 1));
         cr_assert(eq(u64, tally.missing, 0));
         cr_assert(not(device.flawed));
-        cr_assert(eq(int, send_seq(&device, 11), SIM_NEXT));
+        cr_assert(eq(int, send_seq(&device, token.seq + 1), SIM_NEXT));
+}
+
+/* Contract line 5: who is no further behind gets every signal, not a reset in their place. */
+Test(simdevice, trimmed_within_retention_is_unexplained)
+{
+        struct simdevice device = following(4);
+        struct token token = at(4 + SIMDEVICE_RETENTION);
+
+        resume(&device, false);
+        simdevice_reset(&device, RESET_TRIMMED, &token, &witness, &tally);
+        cr_assert(eq(u64, tally.resets_unexplained, 1));
+        cr_assert(eq(u64, tally.covered, 0));
+        cr_assert(device.flawed);
+}
+
+Test(simdevice, unknown_in_its_own_epoch_is_unexplained)
+{
+        struct simdevice device = following(4);
+        struct token token = at(4), other = at(2);
+
+        other.epoch++;
+        resume(&device, false);
+        simdevice_reset(&device, RESET_UNKNOWN, &other, &witness, &tally);
+        cr_assert(eq(u64, tally.resets_unexplained, 0));
+        token.epoch = other.epoch;
+        resume(&device, false);
+        simdevice_reset(&device, RESET_UNKNOWN, &token, &witness, &tally);
+        cr_assert(eq(u64, tally.resets_unexplained, 1));
 }
 
 Test(simdevice, reset_new_to_a_device_that_resumed_is_unexplained)
