@@ -118,6 +118,7 @@ static enum err start_process(struct fleet *fleet, unsigned index,
         pid_t parent = getpid();
         int ends[2];
 
+        process->pipe = -1;
         process->result = malloc(sizeof(*process->result));
         if (process->result == NULL)
                 return ERR_NOMEM;
