@@ -17,6 +17,9 @@
 
 #define SLICE_SENDS 256
 #define SLICE_US    2000
+/* The clock is read after so many sends, or so many sessions that need nothing: about 100 us. */
+#define SENDS_A_LOOK  16
+#define VISITS_A_LOOK 1024
 
 static void begin_pass(struct worker *worker)
 {
@@ -62,19 +65,18 @@ static void slice(struct worker *worker)
         static const struct timeval at_once = { 0, 0 };
         struct broadcast *broadcast = &worker->broadcast;
         uint64_t until_us = clock_mono_us() + SLICE_US;
-        unsigned sends = 0;
+        unsigned sends = 0, visits = 0;
 
         while (has_next(worker)) {
                 struct conn *conn = worker->conns[broadcast->at];
-                bool was_visited = session_io_visit(worker, conn);
+                bool has_sent = session_io_visit(worker, conn), looks;
 
                 /* If it left while it was visited, another one stands here now. */
                 if (broadcast->at < worker->n_conns && worker->conns[broadcast->at] == conn)
                         broadcast->at++;
-                if (!was_visited)
-                        continue;
-                sends++;
-                if (sends == SLICE_SENDS || (sends % 16 == 0 && clock_mono_us() >= until_us)) {
+                sends += has_sent;
+                looks = has_sent ? sends % SENDS_A_LOOK == 0 : ++visits % VISITS_A_LOOK == 0;
+                if (sends == SLICE_SENDS || (looks && clock_mono_us() >= until_us)) {
                         /* A timer, for libevent runs those after it has asked for events again. */
                         check(event_add(broadcast->more, &at_once) == 0);
                         return;

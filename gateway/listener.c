@@ -81,7 +81,7 @@ static void on_readable(evutil_socket_t listening, short what, void *arg)
 
         (void)what;
         check(batch >= 1 && batch <= LISTENER_BATCH);
-        while (n < batch) {
+        for (unsigned i = 0; i < batch; i++) {
                 int fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
                 if (fd >= 0) {
@@ -94,7 +94,8 @@ static void on_readable(evutil_socket_t listening, short what, void *arg)
                         error = errno;
                         break;
                 }
-                /* accept(2): an error of the connection that was to come, not of ours. */
+                /* accept(2): an error of the connection that was to come, not of ours. It took its
+                 * place in the batch, so that one which does not go away cannot hold the loop. */
         }
         if (n > 0)
                 listener->options.on_accepted(listener->options.owner, fds, n);

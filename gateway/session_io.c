@@ -326,8 +326,11 @@ bool session_io_visit(struct worker *worker, struct conn *conn)
 {
         const struct session *session = &conn->session;
 
-        if (conn->wants_write)
-                return false; /* goes on by itself when there is room */
+        if (conn->wants_write) {
+                /* Goes on by itself when there is room, but for this: asking anew. */
+                worker->n_waiting += session->state == SESSION_WAITING;
+                return false;
+        }
         if (session->state == SESSION_WAITING) {
                 retry(worker, conn);
                 return true;
