@@ -25,6 +25,25 @@ static enum err complain(struct admin *admin, enum err err, const char *what, co
         return err;
 }
 
+/* What a refusal says of itself (RFC 9457), or all of it. */
+static void quote_answer(struct admin *admin, const char *path, const struct http_answer *answer,
+                         const json_t *json)
+{
+        const char *title = json_string_value(json_object_get(json, "title"));
+        const char *detail = json_string_value(json_object_get(json, "detail"));
+        size_t len;
+
+        if (title == NULL)
+                snprintf(admin->why, sizeof(admin->why), "%s%s answered %d: %.100s", admin->url,
+                         path, answer->status, log_quote(answer->body));
+        else
+                snprintf(admin->why, sizeof(admin->why), "%s%s answered %d: %s%s%s", admin->url,
+                         path, answer->status, title, detail != NULL ? ": " : "",
+                         detail != NULL ? detail : "");
+        while ((len = strlen(admin->why)) > 0 && admin->why[len - 1] == '.')
+                admin->why[len - 1] = '\0'; /* whoever shows it ends the sentence */
+}
+
 /* *ret_json is NULL when there was none. Any status is OK. */
 static enum err ask(struct admin *admin, const char *method, const char *path,
                     const struct http_header *extra, const char *type, const void *body,
@@ -54,7 +73,7 @@ static enum err ask(struct admin *admin, const char *method, const char *path,
                 complain(admin, ERR_INVALID, admin->url,
                          "it wants a token: give it with --admin-token-file");
         else
-                complain(admin, ERR_INVALID, path, log_quote(answer.body));
+                quote_answer(admin, path, &answer, *ret_json);
         http_answer_fini(&answer);
         return OK;
 }

@@ -165,14 +165,65 @@ static enum swarm_encodings encodings_of(const char *text)
                                               : SWARM_BOTH;
 }
 
-int main(int argc, char **argv)
+/* EXIT_PASSED, or what is wrong has been said. */
+static int read_wishes(struct rehearsal *rehearsal)
 {
         static struct net_target targets[NET_TARGETS_MAX];
-        static struct report report;
-        static char list[COHORTS_NAMED_MAX * (COHORT_MAX + 1)];
-        char bearer[1024], fresh[32];
+        static char list[COHORTS_NAMED_MAX * (COHORT_MAX + 1)], bearer[1024];
         const char *why = "";
-        int first;
+
+        snprintf(list, sizeof(list), "%s", wanted.cohorts);
+        if (strlen(wanted.cohorts) >= sizeof(list) ||
+            !cohorts_parse(list, &rehearsal->swarm.cohorts)) {
+                fprintf(
+                    stderr,
+                    "kickoff-herd: --cohorts %s: give a number up to %d, or up to %d names such as "
+                    "default,family.\n",
+                    wanted.cohorts, COHORTS_MAX, COHORTS_NAMED_MAX);
+                return EXIT_USAGE;
+        }
+        rehearsal->swarm.targets = targets;
+        switch (net_parse_targets(wanted.url, targets, &rehearsal->swarm.n_targets, &why)) {
+        case OK:
+                break;
+        case ERR_NOT_FOUND:
+                say_unreachable(why);
+                return EXIT_UNREACHABLE;
+        default:
+                fprintf(stderr, "kickoff-herd: --url %s: %s.\n", wanted.url, why);
+                return EXIT_USAGE;
+        }
+        if (wanted.token_file != NULL) {
+                if (!read_bearer(wanted.token_file, bearer, sizeof(bearer)))
+                        return EXIT_USAGE;
+                rehearsal->admin.bearer = bearer;
+        }
+        return EXIT_PASSED;
+}
+
+static int rehearse(struct rehearsal *rehearsal)
+{
+        static struct report report;
+
+        switch (rehearsal_run(rehearsal, &report)) {
+        case OK:
+                return tell(&report);
+        case ERR_CONFLICT:
+                fprintf(stderr, "kickoff-herd: %s.\n", rehearsal->admin.why);
+                return EXIT_USAGE;
+        case ERR_UNAVAILABLE:
+                say_unreachable(rehearsal->admin.why);
+                return EXIT_UNREACHABLE;
+        default:
+                fprintf(stderr, "kickoff-herd: %s.\n", rehearsal->admin.why);
+                return EXIT_FAILED;
+        }
+}
+
+int main(int argc, char **argv)
+{
+        char fresh[32];
+        int first, wrong;
 
         switch (option_parse(&program, argc, argv, false, &first)) {
         case OPTION_DONE:
@@ -197,8 +248,7 @@ int main(int argc, char **argv)
                 .hold = wanted.hold,
                 .bundle_bytes = (uint32_t)wanted.bundle_bytes,
                 .admin = { .url = wanted.admin },
-                .swarm = { .targets = targets,
-                           .event = wanted.event != NULL ? wanted.event : fresh,
+                .swarm = { .event = wanted.event != NULL ? wanted.event : fresh,
                            .encodings = encodings_of(wanted.encoding),
                            .no_ack = wanted.no_ack,
                            .no_prefetch = wanted.no_prefetch,
@@ -206,43 +256,9 @@ int main(int argc, char **argv)
                 .stop = &stop,
         };
 
-        snprintf(list, sizeof(list), "%s", wanted.cohorts);
-        if (strlen(wanted.cohorts) >= sizeof(list) ||
-            !cohorts_parse(list, &rehearsal.swarm.cohorts)) {
-                fprintf(
-                    stderr,
-                    "kickoff-herd: --cohorts %s: give a number up to %d, or up to %d names such as "
-                    "default,family.\n",
-                    wanted.cohorts, COHORTS_MAX, COHORTS_NAMED_MAX);
-                return EXIT_USAGE;
-        }
-        switch (net_parse_targets(wanted.url, targets, &rehearsal.swarm.n_targets, &why)) {
-        case OK:
-                break;
-        case ERR_NOT_FOUND:
-                say_unreachable(why);
-                return EXIT_UNREACHABLE;
-        default:
-                fprintf(stderr, "kickoff-herd: --url %s: %s.\n", wanted.url, why);
-                return EXIT_USAGE;
-        }
-        if (wanted.token_file != NULL) {
-                if (!read_bearer(wanted.token_file, bearer, sizeof(bearer)))
-                        return EXIT_USAGE;
-                rehearsal.admin.bearer = bearer;
-        }
+        wrong = read_wishes(&rehearsal);
+        if (wrong != EXIT_PASSED)
+                return wrong;
         watch_signals();
-        switch (rehearsal_run(&rehearsal, &report)) {
-        case OK:
-                return tell(&report);
-        case ERR_CONFLICT:
-                fprintf(stderr, "kickoff-herd: %s.\n", rehearsal.admin.why);
-                return EXIT_USAGE;
-        case ERR_UNAVAILABLE:
-                say_unreachable(rehearsal.admin.why);
-                return EXIT_UNREACHABLE;
-        default:
-                fprintf(stderr, "kickoff-herd: %s.\n", rehearsal.admin.why);
-                return EXIT_FAILED;
-        }
+        return rehearse(&rehearsal);
 }

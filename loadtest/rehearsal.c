@@ -207,6 +207,13 @@ static enum err find_event(struct run *run)
                          plan->swarm.event, event.stage);
                 return ERR_CONFLICT;
         }
+        if (event.bundle == 0 && !plan->swarm.no_prefetch) {
+                snprintf(plan->admin.why, sizeof(plan->admin.why),
+                         "event %s has no bundle to prefetch: load one with `kickoff prefetch load "
+                         "%s DIR`, or rehearse with --no-prefetch",
+                         plan->swarm.event, plan->swarm.event);
+                return ERR_CONFLICT;
+        }
         run->version = event.version;
         return OK;
 }

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -25,24 +26,58 @@ static uint64_t never_connected(const struct report *report)
         return report->interrupted ? 0 : report->devices - report->result.counts.connected_once;
 }
 
+static uint64_t not_prefetched(const struct report *report)
+{
+        const struct swarm_counts *counts = &report->result.counts;
+
+        uint64_t missing = report->devices - counts->prefetched;
+
+        if (report->no_prefetch || report->interrupted || missing < counts->prefetch_failed)
+                return counts->prefetch_failed;
+        return missing;
+}
+
 static bool is_proved(const struct report *report)
 {
         return report->is_complete && report->is_log_known &&
                report->result.counts.proof_failed == 0;
 }
 
-bool report_passed(const struct report *report)
+/* What must not happen, and how often it did. */
+struct flaw {
+        const char *what;
+        uint64_t n;
+};
+#define FLAWS 8
+
+static void count_flaws(const struct report *report, struct flaw ret_flaws[FLAWS])
 {
         const struct swarm_counts *counts = &report->result.counts;
         const struct simtally *tally = &counts->tally;
+        const struct flaw flaws[FLAWS] = {
+                { "devices never connected", never_connected(report) },
+                { "bundles missing", not_prefetched(report) },
+                { "signals lost", report_lost(report) },
+                { "out of order", tally->disorder },
+                { "foreign to the log", tally->foreign + report->foreign_to_log },
+                { "too early", tally->early },
+                { "resets unexplained", tally->resets_unexplained },
+                { "connections broken", counts->broken },
+        };
 
-        return report->trouble == NULL && report_lost(report) == 0 &&
-               never_connected(report) == 0 && tally->disorder == 0 && tally->foreign == 0 &&
-               tally->early == 0 && tally->resets_unexplained == 0 && report->foreign_to_log == 0 &&
-               counts->broken == 0 && counts->prefetch_failed == 0 && is_proved(report) &&
-               (report->interrupted ||
-                (report->is_started &&
-                 (report->no_prefetch || counts->prefetched == report->devices)));
+        memcpy(ret_flaws, flaws, sizeof(flaws));
+}
+
+bool report_passed(const struct report *report)
+{
+        struct flaw flaws[FLAWS];
+        uint64_t sum = 0;
+
+        count_flaws(report, flaws);
+        for (size_t i = 0; i < FLAWS; i++)
+                sum += flaws[i].n;
+        return sum == 0 && report->trouble == NULL && is_proved(report) &&
+               (report->interrupted || report->is_started);
 }
 
 static double ms_at(const struct histogram *h, double percent)
@@ -137,6 +172,8 @@ static void add_delivery(const struct report *report, struct buf *out)
 static void add_verdict(const struct report *report, struct buf *out)
 {
         const struct swarm_counts *counts = &report->result.counts;
+        const char *separator = ": ";
+        struct flaw flaws[FLAWS];
 
         if (report->trouble != NULL)
                 buf_printf(out, "stopped     %s\n", report->trouble);
@@ -150,8 +187,17 @@ static void add_verdict(const struct report *report, struct buf *out)
                                    (unsigned long long)counts->last_refusal);
                 buf_char(out, '\n');
         }
-        buf_printf(out, "%s%s\n", report->interrupted ? "interrupted " : "",
+        buf_printf(out, "%s%s", report->interrupted ? "interrupted " : "",
                    report_passed(report) ? "PASSED" : "FAILED");
+        count_flaws(report, flaws);
+        for (size_t i = 0; i < FLAWS; i++) {
+                if (flaws[i].n > 0) {
+                        buf_printf(out, "%s%llu %s", separator, (unsigned long long)flaws[i].n,
+                                   flaws[i].what);
+                        separator = ", ";
+                }
+        }
+        buf_char(out, '\n');
 }
 
 void report_text(const struct report *report, struct buf *out)

@@ -108,5 +108,10 @@ Test(report, text_ends_with_the_verdict)
         report_text(&report, &out);
         cr_assert(ne(ptr, strstr(out.data, "lost 0"), NULL));
         cr_assert(eq(str, out.data + out.len - 7, "PASSED\n"));
+        buf_clear(&out);
+        report.result.counts.prefetched -= 2;
+        report.result.counts.tally.missing = 3;
+        report_text(&report, &out);
+        cr_assert(ne(ptr, strstr(out.data, "\nFAILED: 2 bundles missing, 3 signals lost\n"), NULL));
         buf_fini(&out);
 }
