@@ -49,8 +49,7 @@ enum ask_verdict ask_judge(enum err err, int status, bool changes, bool was_unkn
 
 /* --- the request ---------------------------------------------------------------------------- */
 
-struct
-try {
+struct attempt {
         struct http_ask ask;
         unsigned n_headers;
         char url[URL_MAX];
@@ -58,10 +57,10 @@ try {
         char if_match[32];
 };
 
-static void add_header(struct try *try, const char *name, const char *value)
+static void add_header(struct attempt *attempt, const char *name, const char *value)
 {
-        check(try->n_headers < HTTP_CLIENT_HEADERS_MAX);
-        try->ask.headers[try->n_headers++] = (struct http_header){ name, value };
+        check(attempt->n_headers < HTTP_CLIENT_HEADERS_MAX);
+        attempt->ask.headers[attempt->n_headers++] = (struct http_header){ name, value };
 }
 
 static bool read_token(const char *path, char *out, size_t size)
@@ -86,35 +85,36 @@ static bool read_token(const char *path, char *out, size_t size)
 }
 
 static bool prepare(const struct cli *cli, const char *method, const char *path, const char *type,
-                    const void *body, size_t len, struct try *try)
+                    const void *body, size_t len, struct attempt *attempt)
 {
-        *try = (struct try){
+        *attempt = (struct attempt){
                 .ask = { .method = method, .body = body, .body_len = len, .timeout_ms = TIMEOUT_MS }
         };
-        if (!ask_base_url(cli->admin, try->url, sizeof(try->url) - strlen(path))) {
+        if (!ask_base_url(cli->admin, attempt->url, sizeof(attempt->url) - strlen(path))) {
                 cli_say("`%.200s` is not the address of a node. Example: --admin "
                         "http://127.0.0.1:9090",
                         cli->admin);
                 return false;
         }
-        strcat(try->url, path);
-        try->ask.url = try->url;
+        strcat(attempt->url, path);
+        attempt->ask.url = attempt->url;
         if (type != NULL)
-                add_header(try, "Content-Type", type);
+                add_header(attempt, "Content-Type", type);
         if (strcmp(method, "POST") == 0)
-                add_header(try, "Idempotency-Key", cli->key);
+                add_header(attempt, "Idempotency-Key", cli->key);
         if (cli->if_version != 0 && strcmp(method, "POST") == 0) {
-                snprintf(try->if_match, sizeof(try->if_match), "\"%lld\"",
+                snprintf(attempt->if_match, sizeof(attempt->if_match), "\"%lld\"",
                          (long long)cli->if_version);
-                add_header(try, "If-Match", try->if_match);
+                add_header(attempt, "If-Match", attempt->if_match);
         }
         if (cli->token_file != NULL) {
                 char token[TOKEN_MAX];
 
                 if (!read_token(cli->token_file, token, sizeof(token)))
                         return false;
-                snprintf(try->authorization, sizeof(try->authorization), "Bearer %s", token);
-                add_header(try, "Authorization", try->authorization);
+                snprintf(attempt->authorization, sizeof(attempt->authorization), "Bearer %s",
+                         token);
+                add_header(attempt, "Authorization", attempt->authorization);
         }
         return true;
 }
@@ -167,11 +167,11 @@ static void say_refused(const struct cli *cli, const struct http_answer *answer)
         json_decref(problem);
 }
 
-static void say_unknown(const struct cli *cli, const struct try *try)
+static void say_unknown(const struct cli *cli, const struct attempt *attempt)
 {
         struct buf again = BUF_INIT;
 
-        cli_say("outcome unknown: the node did not confirm %s in time.", try->ask.url);
+        cli_say("outcome unknown: the node did not confirm %s in time.", attempt->ask.url);
         fprintf(stderr,
                 "  It may or may not have happened. Asking again is safe, it happens at most "
                 "once:\n");
@@ -188,6 +188,14 @@ static enum cli_exit take_answer(struct http_answer *answer, json_t **ret_answer
         if (json == NULL) {
                 cli_say("the node answered %d, but not in JSON: is this the admin address?",
                         answer->status);
+                return CLI_REFUSED;
+        }
+        /* Both ports have a /v1/events; only one of them speaks in messages. */
+        if (json_is_object(json) && json_object_get(json, "t") != NULL) {
+                cli_say(
+                    "that is where devices connect. Give --admin the node's admin address, such "
+                    "as http://127.0.0.1:9090");
+                json_decref(json);
                 return CLI_REFUSED;
         }
         *ret_answer = json;
@@ -210,26 +218,26 @@ enum cli_exit ask_bytes(const struct cli *cli, const char *method, const char *p
                         char **ret_text)
 {
         bool changes = strcmp(method, "GET") != 0, was_unknown = false;
-        struct try try;
+        struct attempt attempt;
 
-        if (!prepare(cli, method, path, type, body, len, &try))
+        if (!prepare(cli, method, path, type, body, len, &attempt))
                 return CLI_USAGE;
         for (unsigned i = 0; i < ASK_TRIES; i++) {
                 struct http_answer answer = { 0 };
-                enum err err = http_client_ask(&try.ask, &answer);
+                enum err err = http_client_ask(&attempt.ask, &answer);
                 enum ask_verdict verdict = ask_judge(err, answer.status, changes, was_unknown);
                 enum cli_exit result = CLI_UNREACHABLE;
 
                 if (verdict == ASK_DONE)
                         result = take_answer(&answer, ret_answer, ret_text);
                 else if (verdict == ASK_REFUSED && err != OK)
-                        cli_say("cannot ask %s: %s", try.url, err_name(err));
+                        cli_say("cannot ask %s: %s", attempt.url, err_name(err));
                 else if (verdict == ASK_REFUSED)
                         say_refused(cli, &answer);
                 else if (verdict == ASK_UNREACHABLE)
                         cli_say("no answer from %s. Is the node running, and is this its --admin "
                                 "address?",
-                                try.url);
+                                attempt.url);
                 if (err == OK)
                         http_answer_fini(&answer);
                 if (verdict != ASK_UNKNOWN)
@@ -238,7 +246,7 @@ enum cli_exit ask_bytes(const struct cli *cli, const char *method, const char *p
                 if (i + 1 < ASK_TRIES)
                         pause_before_repeat(i);
         }
-        say_unknown(cli, &try);
+        say_unknown(cli, &attempt);
         return CLI_UNKNOWN;
 }
 
