@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include <event2/util.h>
+
 #include "base/mailbox.h"
 #include "base/rng.h"
 #include "base/wheel.h"
@@ -70,3 +72,8 @@ static inline uint32_t worker_now(const struct worker *worker)
 {
         return (uint32_t)(worker->now_ms - worker->start_ms);
 }
+
+/* --- worker_letters.c, for worker.c */
+
+void worker_letters_drain(evutil_socket_t fd, short what, void *arg); /* one slice; runs on_drain */
+void worker_letters_stop(struct worker *worker); /* control thread: close all, end the loop */

@@ -1,0 +1,217 @@
+/* gateway/worker_letters.c -- what the control thread tells a worker: news of the log (install,
+ * entries, confirmed), drain, stop. The functions that post are the control thread's, those that
+ * run are the worker's.
+ *
+ * Ring and snapshot change together, within one letter, and nothing else runs meanwhile: a reset
+ * sent at any time is the state at the ring's head, exactly. */
+#include "gateway/worker.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "base/clock.h"
+#include "gateway/gateway_metrics.h"
+#include "gateway/session_io.h"
+#include "gateway/worker_inside.h"
+
+#define DRAIN_SLICE 256
+
+/* --- news of the log ------------------------------------------------------------------------- */
+
+struct news { /* install, entries, confirmed */
+        struct letter letter;
+        uint64_t posted_ms; /* monotonic */
+        struct snapshot *snapshot;
+        size_t n;
+        struct entry *entries[];
+};
+
+static void post_news(struct worker *worker, letter_run_fn *letter_run, struct snapshot *snapshot,
+                      struct entry *const *entries, size_t n)
+{
+        struct news *news = malloc(sizeof(*news) + n * sizeof(news->entries[0]));
+
+        /* Without these hundred bytes the worker's log would have a hole: no going on. */
+        check(news != NULL);
+        news->letter.run = letter_run;
+        news->posted_ms = clock_mono_ms();
+        news->snapshot = snapshot != NULL ? snapshot_ref(snapshot) : NULL;
+        news->n = n;
+        for (size_t i = 0; i < n; i++)
+                news->entries[i] = entry_ref(entries[i]);
+        mailbox_post(worker->mailbox, &news->letter);
+}
+
+/* The news' reference to the snapshot becomes the worker's; ring and snapshot agree again. */
+static void settle(struct worker *worker, struct news *news)
+{
+        snapshot_unref(worker->snapshot);
+        worker->snapshot = news->snapshot;
+        check(token_equal(snapshot_token(worker->snapshot), ring_head(worker->ring)));
+        for (size_t i = 0; i < news->n; i++)
+                entry_unref(news->entries[i]);
+        free(news);
+        broadcast_kick(worker);
+}
+
+static void run_install(struct letter *letter, void *owner)
+{
+        struct news *news = (struct news *)letter;
+        struct worker *worker = owner;
+        struct ring *before = worker->ring, *after = worker->spare;
+        struct token base = *snapshot_token(news->snapshot);
+
+        worker->now_ms = clock_mono_ms();
+        if (news->n > 0) {
+                base.seq = news->entries[0]->signal.token.seq - 1;
+                base.tag = news->entries[0]->prev_tag;
+        }
+        ring_install(after, &base);
+        for (size_t i = 0; i < news->n; i++)
+                ring_push(after, news->entries[i]);
+        for (uint32_t i = 0; i < worker->n_conns; i++)
+                session_rejudge(&worker->conns[i]->session, before, after);
+        worker->ring = after;
+        worker->spare = before;
+        if (ring_head(before)->epoch != 0)
+                ring_install(before, ring_head(before));               /* gives its entries back */
+        memset(worker->confirmed_ms, 0, sizeof(worker->confirmed_ms)); /* said of another head */
+        settle(worker, news);
+}
+
+static void run_entries(struct letter *letter, void *owner)
+{
+        struct news *news = (struct news *)letter;
+        struct worker *worker = owner;
+
+        worker->now_ms = clock_mono_ms();
+        for (size_t i = 0; i < news->n; i++)
+                ring_push(worker->ring, news->entries[i]);
+        settle(worker, news);
+}
+
+static void run_confirmed(struct letter *letter, void *owner)
+{
+        struct news *news = (struct news *)letter;
+        struct worker *worker = owner;
+
+        worker->now_ms = clock_mono_ms();
+        worker->confirmed_ms[1] = worker->confirmed_ms[0];
+        worker->confirmed_ms[0] = news->posted_ms;
+        free(news);
+        if (worker->n_waiting > 0) { /* whoever still waits after the walk counts itself again */
+                worker->n_waiting = 0;
+                broadcast_kick(worker);
+        }
+}
+
+void worker_install(struct worker *worker, struct snapshot *snapshot, struct entry *const *entries,
+                    size_t n)
+{
+        post_news(worker, run_install, snapshot, entries, n);
+}
+
+void worker_entries(struct worker *worker, struct entry *const *entries, size_t n,
+                    struct snapshot *snapshot)
+{
+        post_news(worker, run_entries, snapshot, entries, n);
+}
+
+void worker_confirmed(struct worker *worker)
+{
+        post_news(worker, run_confirmed, NULL, NULL, 0);
+}
+
+/* --- drain ----------------------------------------------------------------------------------- */
+
+struct order { /* drain, stop */
+        struct letter letter;
+        uint32_t within_ms;
+};
+
+static void post_order(struct worker *worker, letter_run_fn *order_run, uint32_t within_ms)
+{
+        struct order *order = malloc(sizeof(*order));
+
+        check(order != NULL);
+        order->letter.run = order_run;
+        order->within_ms = within_ms;
+        mailbox_post(worker->mailbox, &order->letter);
+}
+
+void worker_letters_drain(evutil_socket_t fd, short what, void *arg)
+{
+        static const struct timeval at_once = { 0, 0 };
+        struct worker *worker = arg;
+        struct goaway goaway = { .reason = GOAWAY_DRAIN };
+
+        (void)fd;
+        (void)what;
+        worker->now_ms = clock_mono_ms();
+        if (worker->drained_by_ms > worker->now_ms)
+                goaway.max_ms = (uint32_t)(worker->drained_by_ms - worker->now_ms);
+        /* Downwards: who moves into a place that is told already comes from further up, told as
+         * well. */
+        for (unsigned i = 0; i < DRAIN_SLICE && worker->drain_left > 0; i++) {
+                worker->drain_left--;
+                if (worker->drain_left < worker->n_conns)
+                        session_io_leave(worker, worker->conns[worker->drain_left], &goaway,
+                                         (uint32_t)rng_below(&worker->rng, goaway.max_ms + 1ULL));
+        }
+        if (worker->drain_left > 0)
+                check(event_add(worker->on_drain, &at_once) == 0);
+}
+
+static void run_drain(struct letter *letter, void *owner)
+{
+        struct order *order = (struct order *)letter;
+        struct worker *worker = owner;
+
+        worker->now_ms = clock_mono_ms();
+        if (!worker->is_draining) {
+                worker->is_draining = true;
+                listener_destroy(worker->listener);
+                worker->listener = NULL;
+                worker->drained_by_ms = worker->now_ms + order->within_ms;
+                worker->drain_left = worker->n_conns;
+                worker_letters_drain(-1, 0, worker);
+        }
+        free(order);
+}
+
+void worker_drain(struct worker *worker, uint32_t within_ms)
+{
+        check(within_ms <= SESSION_SPAN_MAX_MS);
+        post_order(worker, run_drain, within_ms);
+}
+
+/* --- stop ------------------------------------------------------------------------------------ */
+
+static void close_at_once(void *owner, struct wheel_timer *timer)
+{
+        conn_close(owner, (struct conn *)((char *)timer - offsetof(struct conn, timer)));
+}
+
+static void run_stop(struct letter *letter, void *owner)
+{
+        struct worker *worker = owner;
+
+        listener_destroy(worker->listener);
+        worker->listener = NULL;
+        /* Every living connection has a timer running, and the wheel knows them all. */
+        wheel_advance(&worker->wheel, worker->now_ms + SESSION_SPAN_MAX_MS * 2ULL, close_at_once,
+                      worker);
+        check(worker->wheel.count == 0 && worker->n_conns == 0);
+        conn_reap(worker);
+        metric_set(&m_guests, 0);
+        worker->is_stopping = true;
+        free(letter);
+}
+
+void worker_letters_stop(struct worker *worker)
+{
+        post_order(worker, run_stop, 0);
+}
