@@ -4,7 +4,11 @@
  * Faster writer: append says `stale` -> decide again on what is there now, WRITER_TRIES times in
  * all. Failure: no answer to the look-up, or not even sent -> UNAVAILABLE, for nothing was changed;
  * no answer to the append -> UNKNOWN; an error -> FAILED, for the function writes nothing once it
- * has failed; the function is missing -> load the library, then the same step again, once. */
+ * has failed; the function is missing -> load the library, then the same step again, once.
+ *
+ * Time: one deadline for all steps together. When it passes, the owner is told UNKNOWN if an append
+ * is on its way, else UNAVAILABLE, and that is made true: a look-up that answers later leads to
+ * nothing. The answer still due finds the submit without a writer, and frees it. */
 #include "fanout/writer.h"
 
 #include <stdio.h>
@@ -15,6 +19,7 @@
 #include <event2/event.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "fanout/answer.h"
@@ -24,15 +29,16 @@
 
 struct submit {
         TAILQ_ENTRY(submit) entry;
-        struct writer
-            *writer; /* NULL: the writer is gone and the owner knows; only an answer is due */
+        struct writer *writer; /* NULL: the owner was told; only an answer of Redis is due */
         struct change change;
         struct event create; /* what change.command.create points to */
         int64_t now;
         writer_done_fn *done;
         void *owner;
+        uint64_t deadline_ms; /* monotonic; rising along `pending` */
         unsigned tries;
         bool in_flight, loaded;
+        bool appending; /* an append is on its way: nobody knows what came of it */
         void (*step)(struct submit *submit); /* what to send again once the library is there */
         bool has_before;
         struct event before, after;
@@ -45,7 +51,8 @@ TAILQ_HEAD(submit_list, submit);
 struct writer {
         struct redis *redis;
         char ns[NAMESPACE_MAX + 1];
-        struct event *later; /* tells the owners of `decided` */
+        struct event *later;    /* tells the owners of `decided` */
+        struct event *deadline; /* of the first of `pending`, or of one that is done by now */
         struct submit_list pending, decided;
 };
 
@@ -110,6 +117,7 @@ static void finish_unsent(struct submit *submit, enum err err)
                  err == ERR_NOMEM ? "the node is out of memory; nothing was changed"
                                   : "Redis is not reachable; nothing was changed");
         submit->outcome.kind = OUTCOME_UNAVAILABLE;
+        submit->appending = false;
         TAILQ_REMOVE(&writer->pending, submit, entry);
         TAILQ_INSERT_TAIL(&writer->decided, submit, entry);
         event_active(writer->later, EV_TIMEOUT, 1);
@@ -127,6 +135,49 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
         event_active(writer->later, EV_TIMEOUT, 1); /* for the next one, if this destroys nothing */
         tell(submit, &writer->decided);
         free(submit);
+}
+
+/* Tells the owner of one whose answer is still due; that will free it. */
+static void abandon(struct submit *submit, const char *why)
+{
+        struct writer *writer = submit->writer;
+
+        check(submit->in_flight);
+        submit->outcome.kind = submit->appending ? OUTCOME_UNKNOWN : OUTCOME_UNAVAILABLE;
+        snprintf(submit->why, sizeof(submit->why), "%s%s", why,
+                 submit->appending
+                     ? "this may or may not have happened; ask again with the same key"
+                     : "nothing was changed");
+        submit->writer = NULL;
+        tell(submit, &writer->pending);
+}
+
+static void arm_deadline(struct writer *writer, uint64_t deadline_ms)
+{
+        uint64_t now_ms = clock_mono_ms();
+        uint64_t wait_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
+        const struct timeval wait = { (time_t)(wait_ms / 1000),
+                                      (suseconds_t)(wait_ms % 1000 * 1000) };
+
+        check(event_add(writer->deadline, &wait) == 0);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+        struct writer *writer = arg;
+        struct submit *oldest = TAILQ_FIRST(&writer->pending);
+
+        (void)fd;
+        (void)what;
+        if (oldest == NULL)
+                return;
+        if (oldest->deadline_ms > clock_mono_ms()) {
+                arm_deadline(writer, oldest->deadline_ms);
+                return;
+        }
+        if (TAILQ_NEXT(oldest, entry) != NULL) /* now, for the owner may destroy the writer */
+                arm_deadline(writer, TAILQ_NEXT(oldest, entry)->deadline_ms);
+        abandon(oldest, "Redis did not answer in time: ");
 }
 
 /* --- talking to Redis ----------------------------------------------------------------------- */
@@ -188,11 +239,16 @@ static void take_error(struct submit *submit, const struct redis_reply *reply)
 static void decide(struct submit *submit);
 static bool take_before(struct submit *submit, const struct redis_reply *record);
 
+static const char *text_at(const struct redis_reply *reply, size_t i)
+{
+        const struct redis_reply *member = redis_at(reply, i);
+
+        return member != NULL ? redis_text(member, NULL) : "";
+}
+
 static bool answer_says(const struct redis_reply *reply, const char *word)
 {
-        const struct redis_reply *first = redis_at(reply, 0);
-
-        return first != NULL && strcmp(redis_text(first, NULL), word) == 0;
+        return strcmp(text_at(reply, 0), word) == 0;
 }
 
 /* Token and record stand at `i` and `i` + 1 of committed, replayed, and the request of a look-up.
@@ -225,10 +281,25 @@ static void on_stale(struct submit *submit, const struct redis_reply *reply)
                 decide(submit);
 }
 
+/* The owner heard "unknown"; whoever reads the log shall know. */
+static void log_late(const struct submit *submit, const struct redis_reply *reply)
+{
+        bool is_done = answer_says(reply, "committed") || answer_says(reply, "replayed");
+
+        log_warn("CHANGE-SLOW", "event=%s kind=%s key=%s answer=%s token=%s",
+                 log_quote(submit->change.event), command_kind_name[submit->change.command.kind],
+                 log_quote(submit->change.request_key),
+                 log_quote(answer_is_error(reply) ? redis_text(reply, NULL) : text_at(reply, 0)),
+                 is_done ? log_quote(text_at(reply, 1)) : "none");
+}
+
 static void on_append(void *owner, const struct redis_reply *reply)
 {
         struct submit *submit = owner;
 
+        submit->appending = false;
+        if (submit->writer == NULL && reply != NULL)
+                log_late(submit, reply);
         if (!landed(submit))
                 return;
         if (reply == NULL)
@@ -258,14 +329,15 @@ static void on_append(void *owner, const struct redis_reply *reply)
                            "");
 }
 
-static void append(struct submit *submit)
+static void append(struct submit *submit);
+
+static void send_append(struct submit *submit, const char *record, const char *body)
 {
         const char *ns = submit->writer->ns;
         const struct change *change = &submit->change;
         const char *request = change->request_key[0] != '\0' ? change->request_key : NULL;
         char keys[6][KEY_MAX + 1], channel[KEY_MAX + 1];
         char expected[24], now[24], tag[17], fresh_epoch[17], fresh_tag[17];
-        char *record = event_format(&submit->after), *body = entry_format_body(&submit->signal);
 
         key_format(keys[0], ns, KEY_LOG, NULL);
         key_format(keys[1], ns, KEY_META, NULL);
@@ -315,8 +387,16 @@ static void append(struct submit *submit)
                 fresh_tag,
         };
 
+        submit->appending = true;
+        send_call(submit, on_append, append, countof(argv), argv);
+}
+
+static void append(struct submit *submit)
+{
+        char *record = event_format(&submit->after), *body = entry_format_body(&submit->signal);
+
         if (record != NULL && body != NULL)
-                send_call(submit, on_append, append, countof(argv), argv);
+                send_append(submit, record, body);
         else
                 finish_unsent(submit, ERR_NOMEM);
         free(record);
@@ -423,12 +503,19 @@ enum err writer_create(struct event_base *base, struct redis *redis, const char 
         TAILQ_INIT(&writer->pending);
         TAILQ_INIT(&writer->decided);
         writer->later = event_new(base, -1, 0, on_later, writer);
-        if (writer->later == NULL) {
-                free(writer);
-                return ERR_NOMEM;
-        }
+        if (writer->later == NULL)
+                goto free_writer;
+        writer->deadline = evtimer_new(base, on_deadline, writer);
+        if (writer->deadline == NULL)
+                goto free_later;
         *ret_writer = writer;
         return OK;
+
+free_later:
+        event_free(writer->later);
+free_writer:
+        free(writer);
+        return ERR_NOMEM;
 }
 
 void writer_destroy(struct writer *writer)
@@ -441,14 +528,9 @@ void writer_destroy(struct writer *writer)
                 tell(submit, &writer->decided);
                 free(submit);
         }
-        while ((submit = TAILQ_FIRST(&writer->pending)) != NULL) {
-                check(submit->in_flight); /* its answer frees it */
-                submit->outcome.kind = OUTCOME_UNKNOWN;
-                snprintf(submit->why, sizeof(submit->why),
-                         "the node is stopping: this may or may not have happened");
-                tell(submit, &writer->pending);
-                submit->writer = NULL;
-        }
+        while ((submit = TAILQ_FIRST(&writer->pending)) != NULL)
+                abandon(submit, "the node is stopping: ");
+        event_free(writer->deadline);
         event_free(writer->later);
         free(writer);
 }
@@ -471,6 +553,9 @@ enum err writer_submit(struct writer *writer, const struct change *change, int64
         submit->now = now;
         submit->done = done;
         submit->owner = owner;
+        submit->deadline_ms = clock_mono_ms() + WRITER_ANSWER_MS;
+        if (TAILQ_EMPTY(&writer->pending))
+                arm_deadline(writer, submit->deadline_ms);
         TAILQ_INSERT_TAIL(&writer->pending, submit, entry);
         look_up(submit);
         return OK;

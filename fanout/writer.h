@@ -15,6 +15,10 @@
 #include "fanout/event.h"
 #include "proto/token.h"
 
+/* From writer_submit to the outcome, however many questions to Redis lie between. The contract (line 9)
+ * says 2 s for the producer's answer; the rest is for HTTP. */
+#define WRITER_ANSWER_MS 1800
+
 #define WRITER_TRIES         5
 #define WRITER_REQUEST_TTL_S (24 * 3600) /* contract line 3 */
 #define WRITER_FINGERPRINT   64          /* characters: SHA-256 in hex of what was asked */
@@ -42,7 +46,7 @@ enum outcome_kind {
         OUTCOME_STALE,     /* the version is not the expected one: event is the current state */
         OUTCOME_KEY_REUSED, /* the same key with another body */
         OUTCOME_UNKNOWN,   /* no answer in time: may or may not have happened; ask again with the key */
-        OUTCOME_UNAVAILABLE, /* nothing was sent: did not happen */
+        OUTCOME_UNAVAILABLE, /* no append was sent, and none will be: did not happen */
         OUTCOME_FAILED     /* Redis refused: `why`; did not happen */
 };
 
@@ -55,13 +59,14 @@ struct outcome {
         const char *why; /* a sentence; FAILED, UNKNOWN, UNAVAILABLE */
 };
 
-/* Exactly once per accepted submit, never from inside it. `outcome` is borrowed. */
+/* Exactly once per accepted submit, within WRITER_ANSWER_MS, never from inside it. `outcome` is
+ * borrowed. */
 typedef void writer_done_fn(void *owner, const struct outcome *outcome);
 
 /* `redis` is borrowed and outlives the writer. */
 must_check enum err writer_create(struct event_base *base, struct redis *redis, const char *ns,
                                   struct writer **ret_writer);
-void writer_destroy(struct writer *writer); /* pending submits end as UNKNOWN */
+void writer_destroy(struct writer *writer); /* pending submits end as UNKNOWN or UNAVAILABLE */
 must_check enum err writer_submit(struct writer *writer, const struct change *change, int64_t now,
                                   writer_done_fn *done, void *owner);
 

@@ -2,8 +2,9 @@
  * includes it.
  *
  *   routes_*.c ──► change.c (writes: one path for all) ──► fanout/writer
- *        └───────► fanout/reader, prefetch/store (reads)         each wait is a `pending` with a
- * deadline
+ *        └───────► fanout/reader, prefetch/store (all else)
+ *
+ * Each wait is a `pending`.
  */
 #pragma once
 
@@ -17,7 +18,7 @@
 struct pending {             /* a request that waits for Redis; first member of what waits */
         struct admin *admin; /* NULL: gone */
         struct httpd_request *request; /* NULL: answered, by the deadline or by admin_destroy */
-        void *deadline; /* libevent's struct event: fanout has one of that name too */
+        void *deadline; /* libevent's struct event: fanout has one of that name too; NULL = none */
         void (*on_deadline)(struct pending *pending); /* must answer */
         uint64_t started_ms;                          /* monotonic */
         LIST_ENTRY(pending) entry;
@@ -34,9 +35,12 @@ struct admin {
 
 /* --- pending.c: requests under way ------------------------------------------------------------ */
 
-/* false: no memory, and answered so. */
+/* `on_deadline` after ADMIN_ANSWER_MS; NULL: somebody else sees to the time. false: no memory, and
+ * answered so. */
 bool pending_start(struct pending *pending, struct admin *admin, struct httpd_request *request,
-                   unsigned within_ms, void (*on_deadline)(struct pending *pending));
+                   void (*on_deadline)(struct pending *pending));
+/* An on_deadline for questions: they change nothing. */
+void pending_read_late(struct pending *pending);
 bool pending_is_open(const struct pending *pending); /* somebody still waits for the answer */
 void pending_answered(
     struct pending *pending); /* the request is answered; a callback may still come */

@@ -19,15 +19,24 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         pending_answered(pending);
 }
 
-bool pending_start(struct pending *pending, struct admin *admin, struct httpd_request *request,
-                   unsigned within_ms, void (*on_deadline)(struct pending *pending))
+static bool start_timer(struct pending *pending, struct admin *admin)
 {
-        const struct timeval within = { within_ms / 1000, (suseconds_t)(within_ms % 1000) * 1000 };
+        const struct timeval within = { ADMIN_ANSWER_MS / 1000, ADMIN_ANSWER_MS % 1000 * 1000 };
 
         pending->deadline = evtimer_new(admin->base, on_timer, pending);
-        if (pending->deadline == NULL || evtimer_add(pending->deadline, &within) != 0) {
-                if (pending->deadline != NULL)
-                        event_free(pending->deadline);
+        if (pending->deadline == NULL)
+                return false;
+        if (evtimer_add(pending->deadline, &within) == 0)
+                return true;
+        event_free(pending->deadline);
+        pending->deadline = NULL;
+        return false;
+}
+
+bool pending_start(struct pending *pending, struct admin *admin, struct httpd_request *request,
+                   void (*on_deadline)(struct pending *pending))
+{
+        if (on_deadline != NULL && !start_timer(pending, admin)) {
                 reply_redis(request, ERR_NOMEM);
                 return false;
         }
@@ -62,7 +71,8 @@ void pending_finish(struct pending *pending)
         if (pending->admin == NULL)
                 return; /* abandoned: nothing is left to undo */
         pending->request = NULL;
-        event_free(pending->deadline);
+        if (pending->deadline != NULL)
+                event_free(pending->deadline);
         pending->deadline = NULL;
         LIST_REMOVE(pending, entry);
 }
@@ -70,4 +80,9 @@ void pending_finish(struct pending *pending)
 uint64_t pending_ms(const struct pending *pending)
 {
         return clock_mono_ms() - pending->started_ms;
+}
+
+void pending_read_late(struct pending *pending)
+{
+        reply_redis(pending->request, ERR_TIMEOUT);
 }

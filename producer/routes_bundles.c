@@ -17,6 +17,7 @@ struct work {                   /* a PUT or a GET under way */
         struct pending pending; /* first */
         char event[EVENT_ID_MAX + 1];
         struct bundle_row row; /* PUT */
+        bool is_sent;          /* PUT: the draft is on its way to Redis */
         uint64_t version;      /* GET: the event's bundle version */
         json_t *current;       /* GET */
 };
@@ -54,7 +55,7 @@ static bool has_event(struct work *work, enum err err, size_t n)
 }
 
 static struct work *work_start(struct admin *admin, struct httpd_request *request,
-                               unsigned within_ms, void (*on_deadline)(struct pending *pending))
+                               void (*on_deadline)(struct pending *pending))
 {
         const char *event = guard_event(request);
         struct work *work;
@@ -67,27 +68,33 @@ static struct work *work_start(struct admin *admin, struct httpd_request *reques
                 return NULL;
         }
         strcpy(work->event, event);
-        if (!pending_start(&work->pending, admin, request, within_ms, on_deadline)) {
+        if (!pending_start(&work->pending, admin, request, on_deadline)) {
                 free(work);
                 return NULL;
         }
         return work;
 }
 
-static void on_deadline(struct pending *pending)
-{
-        reply_redis(pending->request, ERR_TIMEOUT);
-}
-
 /* --- PUT ----------------------------------------------------------------------------------- */
 
-static void put_unknown(struct pending *pending)
+static void answer_unknown(struct work *work)
 {
         httpd_reply_problem(
-            pending->request, 504, "outcome-unknown", "Outcome unknown",
+            work->pending.request, 504, "outcome-unknown", "Outcome unknown",
             "Redis did not confirm in time. The draft may or may not be stored; send "
             "it again: storing it twice is the same as once.",
             NULL);
+}
+
+/* A look at the event that answers only now finds the request gone, and stores nothing. */
+static void put_late(struct pending *pending)
+{
+        struct work *work = (struct work *)pending;
+
+        if (work->is_sent)
+                answer_unknown(work);
+        else
+                reply_redis(pending->request, ERR_TIMEOUT);
 }
 
 static void answer_put(struct work *work, enum err err, const char *why)
@@ -96,7 +103,7 @@ static void answer_put(struct work *work, enum err err, const char *why)
         json_t *view;
 
         if (err == ERR_TIMEOUT) {
-                put_unknown(&work->pending);
+                answer_unknown(work);
         } else if (err == ERR_TOO_LARGE) {
                 httpd_reply_problem(request, 409, "limit-reached", "A limit is reached", why, NULL);
         } else if (err != OK) {
@@ -144,6 +151,7 @@ static void on_event_for_put(void *owner, enum err err, const struct event *even
         body = httpd_body(work->pending.request, &len);
         err = store_put_draft(options->redis, options->ns, work->event, &work->row, body, on_stored,
                               work);
+        work->is_sent = err == OK;
         if (err != OK)
                 fail(work, err);
 }
@@ -201,7 +209,7 @@ void routes_bundles_put(void *owner, struct httpd_request *request)
                 reply_fault(request, &fault);
                 return;
         }
-        work = work_start(admin, request, ADMIN_WRITE_MS, put_unknown);
+        work = work_start(admin, request, put_late);
         if (work == NULL)
                 return;
         work->row = row;
@@ -283,7 +291,7 @@ void routes_bundles_show(void *owner, struct httpd_request *request)
 
         if (!guard_read(admin, request))
                 return;
-        work = work_start(admin, request, ADMIN_READ_MS, on_deadline);
+        work = work_start(admin, request, pending_read_late);
         if (work == NULL)
                 return;
         err = reader_events(admin->options.redis, admin->options.ns, work->event, on_event_for_show,

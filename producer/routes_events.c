@@ -223,11 +223,6 @@ static void on_events(void *owner, enum err err, const struct event *events, siz
         free(question);
 }
 
-static void on_deadline(struct pending *pending)
-{
-        reply_redis(pending->request, ERR_TIMEOUT);
-}
-
 static void ask_events(struct admin *admin, struct httpd_request *request, const char *event)
 {
         struct question *question = calloc(1, sizeof(*question));
@@ -237,7 +232,7 @@ static void ask_events(struct admin *admin, struct httpd_request *request, const
                 reply_redis(request, ERR_NOMEM);
                 return;
         }
-        if (!pending_start(&question->pending, admin, request, ADMIN_READ_MS, on_deadline)) {
+        if (!pending_start(&question->pending, admin, request, pending_read_late)) {
                 free(question);
                 return;
         }

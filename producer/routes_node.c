@@ -31,11 +31,6 @@ static void on_nodes(void *owner, enum err err, const struct presence *nodes, si
         free(pending);
 }
 
-static void on_deadline(struct pending *pending)
-{
-        reply_redis(pending->request, ERR_TIMEOUT);
-}
-
 void routes_node_list(void *owner, struct httpd_request *request)
 {
         struct admin *admin = owner;
@@ -49,7 +44,7 @@ void routes_node_list(void *owner, struct httpd_request *request)
                 reply_redis(request, ERR_NOMEM);
                 return;
         }
-        if (!pending_start(pending, admin, request, ADMIN_READ_MS, on_deadline)) {
+        if (!pending_start(pending, admin, request, pending_read_late)) {
                 free(pending);
                 return;
         }

@@ -86,11 +86,6 @@ static void on_signals(void *owner, enum err err, struct entry *const *entries, 
         free(question);
 }
 
-static void on_deadline(struct pending *pending)
-{
-        reply_redis(pending->request, ERR_TIMEOUT);
-}
-
 static void ask_signals(struct admin *admin, struct httpd_request *request, seqno after,
                         size_t limit, bool is_one)
 {
@@ -101,7 +96,7 @@ static void ask_signals(struct admin *admin, struct httpd_request *request, seqn
                 reply_redis(request, ERR_NOMEM);
                 return;
         }
-        if (!pending_start(&question->pending, admin, request, ADMIN_READ_MS, on_deadline)) {
+        if (!pending_start(&question->pending, admin, request, pending_read_late)) {
                 free(question);
                 return;
         }

@@ -252,28 +252,75 @@ Test(writer, the_functions_are_loaded_again_when_somebody_flushed_them)
         fixture_stop(&f);
 }
 
-Test(writer, an_append_without_an_answer_is_unknown_and_its_key_finds_out)
+/* A link that would wait for longer than the test does: whoever answers in spite of it had a
+ * deadline of his own. */
+static struct fixture fixture_start_patient(void)
 {
         struct fixture f = fixture_start();
+        struct redis_options options = { .address = fixture_address(f.server),
+                                         .name = "patient",
+                                         .timeout_ms = 3 * PATIENCE_MS };
+
+        writer_destroy(f.writer);
+        redis_destroy(f.redis);
+        cr_assert(eq(int, redis_create(f.base, &options, &f.redis), OK));
+        run_until(f.base, redis_is_up(f.redis));
+        cr_assert(eq(int, writer_create(f.base, f.redis, NS, &f.writer), OK));
+        return f;
+}
+
+static void expect_entries(struct fixture *f, const char *n)
+{
+        char *found = test_redis_ask(f->server, "XLEN", "{" NS "}:log", NULL);
+
+        cr_assert(eq(str, found, (char *)n));
+        free(found);
+}
+
+Test(writer, a_lookup_without_an_answer_is_unavailable_and_nothing_happens_later)
+{
+        struct fixture f = fixture_start_patient();
+        struct change start = fixture_change("final", COMMAND_START);
+        struct result first, second, probe;
+
+        fixture_create(&f, "final");
+        strcpy(start.request_key, "key-1");
+        strcpy(start.fingerprint, FINGERPRINT_A);
+        test_redis_pause(f.server);
+        fixture_submit(&f, &start, &first);
+        fixture_submit(&f, &start, &second);
+        run_until(f.base, first.done && second.done);
+        cr_assert(eq(int, first.outcome.kind, OUTCOME_UNAVAILABLE), "%s", first.why);
+        cr_assert(eq(int, second.outcome.kind, OUTCOME_UNAVAILABLE), "%s", second.why);
+        test_redis_resume(f.server);
+        /* Answers come in order: with this one, both look-ups have been answered. */
+        probe = fixture_command(&f, "nowhere", COMMAND_START);
+        cr_assert(eq(int, probe.outcome.kind, OUTCOME_REFUSED));
+        expect_entries(&f, "1");
+        probe = fixture_do(&f, &start);
+        cr_assert(eq(int, probe.outcome.kind, OUTCOME_COMMITTED));
+        cr_assert(eq(u64, probe.outcome.token.seq, 2));
+        fixture_stop(&f);
+}
+
+/* CLIENT PAUSE WRITE holds back FCALL of a writing function, and lets the look-up through. */
+Test(writer, an_append_without_an_answer_is_unknown_and_its_key_finds_out)
+{
+        struct fixture f = fixture_start_patient();
         struct change start = fixture_change("final", COMMAND_START);
         struct result result;
 
         fixture_create(&f, "final");
         strcpy(start.request_key, "key-1");
         strcpy(start.fingerprint, FINGERPRINT_A);
-        /* Dies in the look-up: nothing was sent, so nothing happened. */
-        test_redis_pause(f.server);
-        fixture_submit(&f, &start, &result);
-        run_until(f.base, result.done);
-        cr_assert(eq(int, result.outcome.kind, OUTCOME_UNAVAILABLE), "%s", result.why);
-        fixture_submit(&f, &start, &result);
-        run_until(f.base, result.done);
-        cr_assert(eq(int, result.outcome.kind, OUTCOME_UNAVAILABLE));
-        test_redis_resume(f.server);
-        run_until(f.base, redis_is_up(f.redis));
+        test_redis_do(f.server, "CLIENT", "PAUSE", "600000", "WRITE", NULL);
         result = fixture_do(&f, &start);
-        cr_assert(eq(int, result.outcome.kind, OUTCOME_COMMITTED));
+        cr_assert(eq(int, result.outcome.kind, OUTCOME_UNKNOWN), "%s", result.why);
+        test_redis_do(f.server, "CLIENT", "UNPAUSE", NULL);
+        result = fixture_do(&f, &start);
+        cr_assert(eq(int, result.outcome.kind, OUTCOME_REPLAYED), "%s", result.why);
         cr_assert(eq(u64, result.outcome.token.seq, 2));
+        expect_entries(&f, "2");
         fixture_stop(&f);
 }
 
@@ -469,6 +516,22 @@ Test(writer, the_log_is_trimmed_by_age_and_never_below_what_is_kept)
         fixture_stop(&f);
 }
 
+static void answered(void *owner, const struct redis_reply *reply)
+{
+        (void)reply;
+        *(bool *)owner = true;
+}
+
+/* Answers come in order: after this, all look-ups sent before have been answered. */
+static void fixture_probe(struct fixture *f)
+{
+        const char *const argv[] = { "PING" };
+        bool done = false;
+
+        cr_assert(eq(int, redis_command(f->redis, answered, &done, 1, argv, NULL), OK));
+        run_until(f->base, done);
+}
+
 Test(writer, destroying_it_tells_everybody_once)
 {
         struct fixture f = fixture_start();
@@ -479,7 +542,15 @@ Test(writer, destroying_it_tells_everybody_once)
         fixture_submit(&f, &start, &in_flight);
         writer_destroy(f.writer);
         cr_assert(in_flight.done);
-        cr_assert(eq(int, in_flight.outcome.kind, OUTCOME_UNKNOWN));
+        cr_assert(eq(int, in_flight.outcome.kind, OUTCOME_UNAVAILABLE)); /* in the look-up */
+
+        cr_assert(eq(int, writer_create(f.base, f.redis, NS, &f.writer), OK));
+        test_redis_do(f.server, "CLIENT", "PAUSE", "600000", "WRITE", NULL);
+        fixture_submit(&f, &start, &in_flight);
+        fixture_probe(&f);
+        writer_destroy(f.writer);
+        cr_assert(eq(int, in_flight.outcome.kind, OUTCOME_UNKNOWN)); /* in the append */
+        test_redis_do(f.server, "CLIENT", "UNPAUSE", NULL);
 
         cr_assert(eq(int, writer_create(f.base, f.redis, NS, &f.writer), OK));
         test_redis_kill(f.server);
