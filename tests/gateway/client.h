@@ -186,6 +186,16 @@ static inline void test_install(struct worker *worker, seqno head)
         snapshot_unref(snapshot);
 }
 
+/* A worker of its own, whose log reaches to `head`. */
+static inline struct worker *test_worker_at(seqno head)
+{
+        struct worker_options options = test_worker_options();
+        struct worker *worker = test_worker_start(&options);
+
+        test_install(worker, head);
+        return worker;
+}
+
 /* With the entries after `base`. */
 static inline void test_install_with(struct worker *worker, seqno base, seqno head, size_t others)
 {
