@@ -127,9 +127,8 @@ static void reply_events(struct worker *worker, struct conn *conn, const struct 
 {
         struct blob *frame = NULL;
         struct piece pieces[2];
-        uint8_t header[WS_HEADER_MAX];
-        size_t skip = 0;
         struct buf out;
+        uint32_t skip;
 
         if (worker->snapshot != NULL)
                 frame = snapshot_frame(worker->snapshot, RESET_NEW, ENCODING_JSON);
@@ -143,14 +142,11 @@ static void reply_events(struct worker *worker, struct conn *conn, const struct 
                 reply_buf(worker, conn, &out);
                 return;
         }
-        while (skip == 0 || ws_header(header, WS_TEXT, frame->len - skip) != skip)
-                skip = skip == 0   ? 2
-                       : skip == 2 ? 4
-                                   : 10; /* the header's length for this payload */
+        skip = (uint32_t)ws_header_size(frame->data);
         response_events_head(&out, snapshot_token(worker->snapshot), frame->len - skip,
                              !conn->keep_alive);
         pieces[0] = (struct piece){ out.data, (uint32_t)out.len, NULL };
-        pieces[1] = (struct piece){ frame->data + skip, frame->len - (uint32_t)skip, frame };
+        pieces[1] = (struct piece){ frame->data + skip, frame->len - skip, frame };
         check(!out.failed);
         reply(worker, conn, pieces, head_only ? 1 : 2);
 }

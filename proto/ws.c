@@ -63,20 +63,22 @@ static uint64_t big_endian(const uint8_t *bytes, size_t n)
         return value;
 }
 
-/* How long this header is, known once its second byte is. */
+size_t ws_header_size(const uint8_t *frame)
+{
+        switch (frame[1] & WS_LENGTH) {
+        case WS_LENGTH_16:
+                return 4;
+        case WS_LENGTH_64:
+                return 10;
+        default:
+                return 2;
+        }
+}
+
+/* How long this header is with its mask, known once its second byte is. */
 static size_t header_size(const struct ws_reader *reader)
 {
-        size_t size = 2;
-
-        switch (reader->header[1] & WS_LENGTH) {
-        case WS_LENGTH_16:
-                size += 2;
-                break;
-        case WS_LENGTH_64:
-                size += 8;
-                break;
-        }
-        return reader->role == WS_SERVER ? size + 4 : size;
+        return ws_header_size(reader->header) + (reader->role == WS_SERVER ? 4 : 0);
 }
 
 /* RFC 6455 5.2, 5.4, 5.5: what the first byte alone can break. CLOSE_NORMAL = nothing. */

@@ -66,6 +66,8 @@ bool ws_reader_is_idle(const struct ws_reader *reader);
 
 /* Header of an unmasked, final frame; returns its length. */
 size_t ws_header(uint8_t out[WS_HEADER_MAX], enum ws_opcode opcode, uint64_t payload_len);
+/* How long the header at the beginning of such a frame is. */
+size_t ws_header_size(const uint8_t *frame);
 /* A whole client frame, masked with `mask`; out must hold WS_HEADER_MAX + len. Returns its length. */
 size_t ws_client_frame(uint8_t *out, enum ws_opcode opcode, const void *payload, size_t len,
                        const uint8_t mask[4]);

@@ -322,8 +322,10 @@ Test(ws, writes_headers_of_the_shortest_form)
                       { 65535, 4 }, { 65536, 10 }, { 1ull << 40, 10 } };
         uint8_t out[WS_HEADER_MAX];
 
-        for (size_t i = 0; i < countof(sizes); i++)
+        for (size_t i = 0; i < countof(sizes); i++) {
                 cr_assert(eq(sz, ws_header(out, WS_BINARY, sizes[i].len), sizes[i].header));
+                cr_assert(eq(sz, ws_header_size(out), sizes[i].header));
+        }
         ws_header(out, WS_BINARY, 0x0102030405060708u);
         cr_assert(eq(int, memcmp(out, "\x82\x7f\x01\x02\x03\x04\x05\x06\x07\x08", 10), 0));
 }
