@@ -1,0 +1,44 @@
+/* tests/sim/history.h -- what really happened: every place the log ever had, also those it lost
+ * since, found by tag. The judge's own book: filled when the model commits, never read by the code
+ * under test. The state of all events at a place is kept as one number (the XOR of one hash per
+ * event), so that anybody's state can be compared with it at any time. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/message.h"
+
+struct past {
+        struct token token;
+        uint64_t prev;        /* tag before it; 0 at the beginning of an epoch */
+        struct signal signal; /* seq > 0 */
+        uint64_t state;       /* of all events, after it */
+        uint64_t sent_ms;     /* virtual */
+        char key[24];         /* request key; empty = none */
+        bool safe;            /* on disk, as fsync mode wants it before anybody hears of it */
+        bool acknowledged;    /* a producer was told */
+        bool lost;            /* the log had to do without it since */
+        bool wiped;           /* it and all before it were deleted */
+};
+
+struct history {
+        struct past *pasts;
+        unsigned n, size;
+        uint32_t *by_tag; /* open addressing; index + 1 */
+        uint32_t n_slots;
+};
+
+void history_init(struct history *history);
+void history_fini(struct history *history);
+/* The index of a copy of `past`. */
+unsigned history_add(struct history *history, const struct past *past);
+/* NULL if the log never had this place. Good until the next history_add. */
+struct past *history_find(const struct history *history, const struct token *token);
+/* Has this epoch ever lost anything? Then its numbers may have been given twice. */
+bool history_epoch_is_broken(const struct history *history, uint64_t epoch);
+
+uint64_t history_hash(const struct event_state *state);
+uint64_t history_hash_all(const struct event_state *states, size_t n);
+bool history_same(const struct event_state *a, const struct event_state *b);

@@ -1,0 +1,447 @@
+/* tests/sim/sim_conn.c -- session_io.c and output.c once more, in frames instead of bytes: a frame
+ * of which a part is out counts as begun, and waits in `pending`. */
+#include "tests/sim/sim_conn.h"
+
+#include <stdlib.h>
+
+#include "tests/sim/invariants.h"
+#include "tests/sim/sim_device.h"
+#include "tests/sim/sim_node.h"
+
+#define FRAMES_PER_TURN 8 /* fewer than the real 64: so that it happens */
+#define TIMER_LAG_MS    50
+#define LINGER_MS       5000
+
+static uint32_t clock_of(const struct world *world, const struct sim_conn *conn)
+{
+        return (uint32_t)(world->now_ms - conn->worker->node->start_ms);
+}
+
+static struct session_config config_of(const struct world *world)
+{
+        return (struct session_config){ .ping_ms = world->ping_ms,
+                                        .lifetime_ms = world->lifetime_ms };
+}
+
+/* --- the socket ----------------------------------------------------------------------------- */
+
+void sim_conn_drop(struct frame *frame)
+{
+        entry_unref(frame->entry);
+        snapshot_unref(frame->snapshot);
+}
+
+static void on_writable(struct world *world, void *owner, uint64_t argument, void *load);
+
+static void want_write(struct world *world, struct sim_conn *conn, bool wants)
+{
+        conn->wants_write = wants;
+        if (wants && conn->n_queue < conn->size)
+                world_in(world, 1, on_writable, conn, 0);
+}
+
+static bool put(struct world *world, struct sim_conn *conn, const struct frame *frame)
+{
+        if (conn->n_queue == conn->size)
+                return false;
+        conn->queue[(conn->first + conn->n_queue++) % SOCKET_MAX] = *frame;
+        sim_device_wake(world, conn);
+        return true;
+}
+
+bool sim_conn_take(struct world *world, struct sim_conn *conn, struct frame *ret_frame)
+{
+        if (conn->n_queue == 0)
+                return false;
+        *ret_frame = conn->queue[conn->first];
+        conn->first = (conn->first + 1) % SOCKET_MAX;
+        conn->n_queue--;
+        if (conn->at_node && conn->wants_write)
+                world_in(world, 0, on_writable, conn, 0);
+        return true;
+}
+
+/* --- output.c ------------------------------------------------------------------------------- */
+
+static void lose(struct world *world, struct sim_conn *conn)
+{
+        sim_conn_gone(world, conn);
+        sim_device_lost(world, conn);
+}
+
+/* Takes the frames' references, but for those of frames that have not begun with KEEP_BEGUN. */
+static enum output output(struct world *world, struct sim_conn *conn, struct frame *frames,
+                          unsigned n, enum output_keep how, unsigned *ret_begun)
+{
+        unsigned i = 0, waiting = conn->n_pending, begun, end;
+
+        if (faults_strike(world, FAULT_SOCKET_LOST)) {
+                for (; i < n; i++)
+                        sim_conn_drop(&frames[i]);
+                lose(world, conn);
+                return OUTPUT_LOST;
+        }
+        while (waiting == 0 && i < n && put(world, conn, &frames[i]))
+                i++;
+        *ret_begun = n;
+        if (i == n)
+                return OUTPUT_SENT;
+        begun = waiting == 0 && world_chance(world, 500) ? i + 1 : i;
+        end = how == KEEP_ALL ? n : begun;
+        if (waiting + (end - i) > PENDING_MAX) {
+                for (; i < n; i++)
+                        sim_conn_drop(&frames[i]);
+                check(waiting > 0);
+                return OUTPUT_FULL;
+        }
+        for (; i < end; i++)
+                conn->pending[conn->n_pending++] = frames[i];
+        for (; i < n; i++)
+                sim_conn_drop(&frames[i]);
+        *ret_begun = begun;
+        want_write(world, conn, true);
+        return OUTPUT_BLOCKED;
+}
+
+static enum output flush(struct world *world, struct sim_conn *conn)
+{
+        unsigned i = 0;
+
+        while (i < conn->n_pending && put(world, conn, &conn->pending[i]))
+                i++;
+        for (unsigned k = i; k < conn->n_pending; k++)
+                conn->pending[k - i] = conn->pending[k];
+        conn->n_pending -= i;
+        return conn->n_pending == 0 ? OUTPUT_SENT : OUTPUT_BLOCKED;
+}
+
+static enum output say(struct world *world, struct sim_conn *conn, struct frame frame)
+{
+        unsigned begun;
+
+        return output(world, conn, &frame, 1, KEEP_ALL, &begun);
+}
+
+/* --- ending --------------------------------------------------------------------------------- */
+
+void sim_conn_gone(struct world *world, struct sim_conn *conn)
+{
+        (void)world;
+        conn->at_node = false;
+        conn->session.state = SESSION_CLOSED;
+        for (unsigned i = 0; i < conn->n_pending; i++)
+                sim_conn_drop(&conn->pending[i]);
+        conn->n_pending = 0;
+}
+
+static void on_linger(struct world *world, void *owner, uint64_t argument, void *load)
+{
+        struct sim_conn *conn = owner;
+
+        (void)argument, (void)load;
+        if (conn->at_node)
+                lose(world, conn);
+}
+
+static void close_conn(struct world *world, struct sim_conn *conn, enum close_reason reason)
+{
+        world_tell(world, WHO_NODE, conn->worker->node->index, "closes device %u: %s",
+                   conn->device->index, trace_text(close_table[reason].name));
+        invariants_node_closes(world, conn, reason);
+        conn->session.state = SESSION_CLOSED;
+        conn->is_closing = true;
+        switch (say(world, conn, (struct frame){ .kind = FRAME_CLOSE, .close = reason })) {
+        case OUTPUT_SENT:
+                sim_conn_gone(world, conn);
+                break;
+        case OUTPUT_BLOCKED:
+                world_in(world, LINGER_MS, on_linger, conn, 0);
+                break;
+        case OUTPUT_FULL:
+                lose(world, conn);
+                break;
+        case OUTPUT_LOST:
+                break;
+        }
+}
+
+/* --- what is next --------------------------------------------------------------------------- */
+
+static struct frame entry_frame(const struct sim_conn *conn, seqno seq)
+{
+        struct entry *entry = ring_at(conn->worker->ring, seq);
+
+        check(entry != NULL);
+        return (struct frame){ .kind = FRAME_ENTRY, .entry = entry_ref(entry) };
+}
+
+static struct frame reset_frame(const struct sim_conn *conn, const struct session_action *action)
+{
+        check(snapshot_token(conn->worker->snapshot)->seq == action->seq);
+        return (struct frame){ .kind = FRAME_RESET,
+                               .reason = action->reason,
+                               .snapshot = snapshot_ref(conn->worker->snapshot) };
+}
+
+static enum output send_entries(struct world *world, struct sim_conn *conn, seqno first,
+                                unsigned *frames)
+{
+        struct frame list[OUTPUT_PIECES];
+        unsigned n = 0, begun = 0;
+        enum output result;
+
+        for (seqno seq = first;; seq++) {
+                struct session_action action;
+
+                list[n++] = entry_frame(conn, seq);
+                if (n == OUTPUT_PIECES)
+                        break;
+                action = session_next(&conn->session, conn->worker->ring);
+                if (action.what == DO_NOTHING)
+                        break;
+                check(action.what == DO_ENTRY && action.seq == seq + 1);
+        }
+        result = output(world, conn, list, n, KEEP_BEGUN, &begun);
+        if (result == OUTPUT_LOST)
+                return result;
+        if (begun < n)
+                session_rewind(&conn->session, first + begun - 1);
+        *frames += n;
+        return result;
+}
+
+static void pump(struct world *world, struct sim_conn *conn)
+{
+        unsigned frames = 0;
+
+        check(conn->n_pending == 0);
+        while (frames < FRAMES_PER_TURN) {
+                struct session_action action = session_next(&conn->session, conn->worker->ring);
+                enum output result;
+
+                if (action.what == DO_NOTHING) {
+                        want_write(world, conn, false);
+                        return;
+                }
+                if (action.what == DO_CLOSE) {
+                        close_conn(world, conn, action.close);
+                        return;
+                }
+                if (action.what == DO_RESET)
+                        result = say(world, conn, reset_frame(conn, &action));
+                else
+                        result = send_entries(world, conn, action.seq, &frames);
+                if (result != OUTPUT_SENT)
+                        return;
+        }
+        want_write(world, conn, true);
+}
+
+static void on_writable(struct world *world, void *owner, uint64_t argument, void *load)
+{
+        struct sim_conn *conn = owner;
+
+        (void)argument, (void)load;
+        if (!conn->at_node || !conn->wants_write || flush(world, conn) != OUTPUT_SENT)
+                return;
+        if (conn->is_closing)
+                sim_conn_gone(world, conn);
+        else
+                pump(world, conn);
+        invariants_conn(world, conn);
+}
+
+/* --- time ----------------------------------------------------------------------------------- */
+
+static void on_timer(struct world *world, void *owner, uint64_t argument, void *load);
+
+static void arm(struct world *world, struct sim_conn *conn)
+{
+        int32_t in_ms = (int32_t)(conn->session.due_ms - clock_of(world, conn));
+        uint64_t wait_ms = (in_ms > 0 ? (uint64_t)in_ms : 0) + world_random(world, 0, TIMER_LAG_MS);
+
+        conn->timer_ms = world->now_ms + wait_ms;
+        world_in(world, wait_ms, on_timer, conn, conn->timer_ms);
+}
+
+static void on_timer(struct world *world, void *owner, uint64_t at_ms, void *load)
+{
+        struct sim_conn *conn = owner;
+        struct session_config config = config_of(world);
+        struct session_action action;
+
+        (void)load;
+        if (!conn->at_node || conn->is_closing || conn->timer_ms != at_ms)
+                return;
+        action = session_timer(&conn->session, &config, clock_of(world, conn));
+        if (action.what == DO_PING)
+                (void)say(world, conn, (struct frame){ .kind = FRAME_PING });
+        else if (action.what == DO_GOAWAY)
+                (void)say(world, conn,
+                          (struct frame){ .kind = FRAME_GOAWAY, .goaway = action.goaway });
+        else if (action.what == DO_CLOSE)
+                close_conn(world, conn, action.close);
+        if (conn->at_node && !conn->is_closing)
+                arm(world, conn);
+        invariants_conn(world, conn);
+}
+
+/* --- beginning ------------------------------------------------------------------------------ */
+
+/* Hello, and what follows it while it fits into one send, after `n` frames that are in `list`. */
+static enum output greet(struct world *world, struct sim_conn *conn, struct frame list[PENDING_MAX],
+                         unsigned n, const struct session_action *hello, const struct token *since)
+{
+        const struct worker *worker = conn->worker;
+        unsigned most = (unsigned)world_random(world, n + 1, PENDING_MAX), begun;
+
+        world_tell(world, WHO_NODE, worker->node->index, "greets device %u: %s, head %u",
+                   conn->device->index,
+                   trace_text(hello->recovered ? "resumed" : reset_reason_name[hello->reason]),
+                   ring_head(worker->ring)->seq);
+        list[n++] = (struct frame){ .kind = FRAME_HELLO,
+                                    .token = hello->recovered ? *since : *ring_head(worker->ring),
+                                    .recovered = hello->recovered,
+                                    .reason = hello->reason,
+                                    .t1 = sim_node_wall_ms(world, worker->node) };
+        for (;;) {
+                struct session_action action = session_next(&conn->session, worker->ring);
+
+                if (action.what != DO_ENTRY && action.what != DO_RESET)
+                        break;
+                if (n == most && action.what == DO_ENTRY) {
+                        session_rewind(&conn->session, action.seq - 1);
+                        break;
+                }
+                list[n++] = action.what == DO_RESET ? reset_frame(conn, &action)
+                                                    : entry_frame(conn, action.seq);
+                if (n == PENDING_MAX)
+                        break;
+        }
+        return output(world, conn, list, n, KEEP_ALL, &begun);
+}
+
+struct sim_conn *sim_conn_open(struct world *world, struct worker *worker, struct device *device,
+                               const struct token *since, bool malformed)
+{
+        struct sim_conn *conn = calloc(1, sizeof(*conn));
+        struct session_config config = config_of(world);
+        struct frame list[PENDING_MAX + 1] = { { .kind = FRAME_UPGRADE } };
+        struct session_action action;
+        enum output result;
+
+        check(conn != NULL);
+        *conn = (struct sim_conn){ .next = world->conns,
+                                   .worker = worker,
+                                   .device = device,
+                                   .at_node = true,
+                                   .at_device = true,
+                                   .size = (unsigned)world_random(world, 2, SOCKET_MAX),
+                                   .opened_ms = world->now_ms };
+        world->conns = conn;
+        action = session_join(&conn->session, &config, worker->ring, since, malformed,
+                              clock_of(world, conn), rng_u64(&world->rng));
+        if (action.what == DO_HELLO) {
+                result = greet(world, conn, list, 1, &action, since);
+        } else {
+                world_tell(world, WHO_NODE, worker->node->index,
+                           "lets device %u wait: it is ahead of us", device->index);
+                result = say(world, conn, list[0]);
+        }
+        if (result == OUTPUT_LOST)
+                return conn;
+        arm(world, conn);
+        if (result == OUTPUT_SENT)
+                pump(world, conn);
+        invariants_conn(world, conn);
+        return conn;
+}
+
+static void retry(struct world *world, struct sim_conn *conn)
+{
+        struct session *session = &conn->session;
+        struct token since = session->waiting;
+        uint32_t waited_ms = clock_of(world, conn) - (session->due_ms - SESSION_AHEAD_WAIT_MS);
+        uint64_t joined_ms = world->now_ms - waited_ms;
+        bool confirmed = conn->worker->confirmed_ms[1] > joined_ms;
+        struct session_action action = session_retry(session, conn->worker->ring, confirmed);
+        struct frame list[PENDING_MAX + 1];
+        enum output result;
+
+        if (action.what != DO_HELLO)
+                return;
+        result = greet(world, conn, list, 0, &action, &since);
+        if (result == OUTPUT_LOST)
+                return;
+        arm(world, conn);
+        if (result == OUTPUT_SENT)
+                pump(world, conn);
+}
+
+void sim_conn_visit(struct world *world, struct sim_conn *conn)
+{
+        const struct session *session = &conn->session;
+
+        if (!conn->at_node || conn->is_closing || conn->wants_write)
+                return;
+        if (session->state == SESSION_WAITING)
+                retry(world, conn);
+        else if (session->cursor != ring_head(conn->worker->ring)->seq ||
+                 session->pending_reset != 0)
+                pump(world, conn);
+        invariants_conn(world, conn);
+}
+
+/* --- from elsewhere ------------------------------------------------------------------------- */
+
+void sim_conn_leave(struct world *world, struct sim_conn *conn, uint32_t within_ms)
+{
+        const struct goaway goaway = { .reason = GOAWAY_DRAIN, .max_ms = within_ms };
+        struct session_action action;
+
+        if (conn->is_closing)
+                return;
+        action = session_leave(&conn->session, &goaway, clock_of(world, conn));
+        if (action.what == DO_GOAWAY)
+                (void)say(world, conn,
+                          (struct frame){ .kind = FRAME_GOAWAY, .goaway = action.goaway });
+        if (conn->at_node)
+                arm(world, conn);
+}
+
+void sim_conn_hear(struct world *world, struct sim_conn *conn, const struct message *message)
+{
+        struct session_action action;
+
+        if (!conn->at_node || conn->is_closing)
+                return;
+        action =
+            session_message(&conn->session, message, conn->worker->ring, clock_of(world, conn));
+        if (action.what == DO_TIME)
+                (void)say(world, conn,
+                          (struct frame){ .kind = FRAME_TIME,
+                                          .t0 = action.t0,
+                                          .t1 = sim_node_wall_ms(world, conn->worker->node) });
+        else if (action.what == DO_CLOSE)
+                close_conn(world, conn, action.close);
+        invariants_conn(world, conn);
+}
+
+void sim_conn_pong(struct sim_conn *conn)
+{
+        if (conn->at_node && !conn->is_closing)
+                session_pong(&conn->session);
+}
+
+void sim_conn_free_all(struct world *world)
+{
+        while (world->conns != NULL) {
+                struct sim_conn *conn = world->conns;
+
+                world->conns = conn->next;
+                sim_conn_gone(world, conn);
+                for (unsigned i = 0; i < conn->n_queue; i++)
+                        sim_conn_drop(&conn->queue[(conn->first + i) % SOCKET_MAX]);
+                free(conn);
+        }
+}

@@ -1,0 +1,46 @@
+/* tests/sim/sim_device.h -- one device: the real device core, an app that holds the state it was
+ * told, and a network it may lose. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "device/c/device_core.h"
+#include "tests/sim/world.h"
+
+struct sim_conn;
+
+struct device {
+        unsigned index;
+        struct device_core core;
+        uint64_t mono_ahead_ms;
+        int64_t wall_ahead_ms;
+        uint64_t tick_ms;      /* the next TICK asked for; 0 = none */
+        uint64_t attempt;      /* rises with each connection and each life */
+        struct sim_conn *conn; /* NULL until accepted */
+        bool is_asleep;        /* reads nothing, does nothing */
+        uint64_t asleep_until_ms;
+        unsigned read_every_ms; /* per frame; 0 = as they come */
+        bool sends_garbage;     /* its next token is none ... */
+        bool sent_garbage;      /* ... and the last one was */
+        /* The app. */
+        struct token place; /* epoch 0 = knows nothing yet */
+        struct event_state states[EVENTS_AT_ALL];
+        size_t n_states;
+        enum reset_reason hello_reason;
+        bool hello_recovered;
+        struct notes notes; /* the judge's */
+};
+
+struct device *sim_device_create(struct world *world, unsigned index);
+void sim_device_destroy(struct device *device);
+
+/* A frame lies in the socket of `conn`. */
+void sim_device_wake(struct world *world, struct sim_conn *conn);
+/* The connection broke, and the device is told. */
+void sim_device_lost(struct world *world, struct sim_conn *conn);
+
+void sim_device_suffer(struct world *world, struct device *device, enum fault fault);
+void sim_device_jump(struct device *device, int64_t jump_ms);
+void sim_device_heal(struct world *world, struct device *device);

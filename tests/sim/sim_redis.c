@@ -1,0 +1,510 @@
+/* tests/sim/sim_redis.c -- the server carries out one call after the other; what it must say waits
+ * for its disk if it must, and then takes its time on the links. */
+#include "tests/sim/sim_redis.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "fanout/writer.h"
+#include "tests/sim/invariants.h"
+#include "tests/sim/sim_node.h"
+
+#define DEADLINE_MS      2000 /* as in base/redis.c */
+#define RECONNECT_MAX_MS 1000
+#define RECONNECT_MIN_MS 50
+
+/* --- calls ---------------------------------------------------------------------------------- */
+
+struct call *sim_redis_new_call(enum call_kind kind, call_done_fn *done, void *owner)
+{
+        struct call *call = calloc(1, sizeof(*call));
+
+        check(call != NULL);
+        call->kind = kind;
+        call->done = done;
+        call->owner = owner;
+        call->refs = 1;
+        return call;
+}
+
+static void unref(void *load)
+{
+        struct call *call = load;
+
+        if (--call->refs > 0)
+                return;
+        for (size_t i = 0; i < call->n_entries; i++)
+                entry_unref(call->entries[i]);
+        free(call->entries);
+        free(call->states);
+        free(call);
+}
+
+static void send_call(struct world *world, uint64_t in_ms, world_fn *fn, struct call *call)
+{
+        call->refs++;
+        world_send(world, in_ms, fn, call->node, call->link, call, unref);
+}
+
+static void finish(struct world *world, struct call *call, bool answered)
+{
+        struct call **place = &call->node->links.waiting;
+
+        while (*place != call)
+                place = &(*place)->next;
+        *place = call->next;
+        call->finished = true;
+        call->done(world, call, answered);
+        unref(call);
+}
+
+static bool is_stale(const struct call *call)
+{
+        return call->finished || call->node->links.generation[LINK_CALLS] != call->link;
+}
+
+static bool is_silent(const struct world *world, const struct node *node)
+{
+        return world->now_ms < node->links.silent_until_ms;
+}
+
+/* What is sent on a link now arrives then: a little later, and after all that was sent before. */
+static uint64_t travel(struct world *world, uint64_t *last_ms, enum fault late)
+{
+        uint64_t at_ms = world->now_ms + world_random(world, 0, 3);
+
+        if (faults_strike(world, late))
+                return world_random(world, 1, 3000); /* the next may overtake it */
+        if (at_ms < *last_ms)
+                at_ms = *last_ms;
+        *last_ms = at_ms;
+        return at_ms - world->now_ms;
+}
+
+/* --- telling -------------------------------------------------------------------------------- */
+
+static void on_message(struct world *world, void *owner, uint64_t life, void *load)
+{
+        struct node *node = owner;
+        struct entry *entry = load;
+
+        if (node->is_alive && node->life == life && !is_silent(world, node))
+                sim_node_on_message(world, node, entry);
+        entry_unref(entry);
+}
+
+static void drop_entry(void *load)
+{
+        entry_unref(load);
+}
+
+static void publish(struct world *world, const struct model_op *op)
+{
+        for (unsigned i = 0; i < world->n_nodes; i++) {
+                struct node *node = world->nodes[i];
+                unsigned copies = 1;
+
+                if (!node->is_alive || !node->links.up[LINK_MESSAGES] || is_silent(world, node))
+                        continue;
+                if (faults_strike(world, FAULT_MESSAGE_DROP))
+                        copies = 0;
+                else if (faults_strike(world, FAULT_MESSAGE_DOUBLE))
+                        copies = 2;
+                while (copies-- > 0) {
+                        uint64_t in_ms =
+                            travel(world, &node->links.last_message_ms, FAULT_MESSAGE_LATE);
+
+                        world_send(world, in_ms, on_message, node, node->life,
+                                   op->entry != NULL ? entry_ref(op->entry) : NULL, drop_entry);
+                }
+        }
+}
+
+static void on_answer(struct world *world, void *owner, uint64_t link, void *load)
+{
+        struct call *call = load;
+        struct node *node = owner;
+
+        (void)link;
+        if (!is_stale(call) && !is_silent(world, node))
+                finish(world, call, true);
+        unref(call);
+}
+
+static void answer(struct world *world, struct call *call)
+{
+        uint64_t in_ms;
+
+        if (is_stale(call) || faults_strike(world, FAULT_REPLY_DROP))
+                return;
+        in_ms = travel(world, &call->node->links.last_back_ms, FAULT_REPLY_LATE);
+        send_call(world, in_ms, on_answer, call);
+}
+
+static void synced(struct world *world)
+{
+        struct server *server = &world->server;
+
+        for (; server->synced < model_journal(server->model); server->synced++) {
+                const struct model_op *op = model_line(server->model, server->synced);
+
+                if (op->kind == MODEL_APPEND)
+                        world->history.pasts[op->past].safe = true;
+        }
+}
+
+/* The write of this call is on disk, or need not be: now it may be told. */
+static void tell(struct world *world, struct call *call)
+{
+        struct server *server = &world->server;
+
+        if (server->fsync)
+                synced(world);
+        if (call->kind == CALL_APPEND)
+                publish(world, model_line(server->model, call->line));
+        answer(world, call);
+}
+
+static void on_synced(struct world *world, void *owner, uint64_t life, void *load)
+{
+        (void)owner;
+        if (world->server.life == life)
+                tell(world, load);
+        unref(load);
+}
+
+static void sync_and_tell(struct world *world, struct call *call)
+{
+        struct server *server = &world->server;
+        uint64_t in_ms;
+
+        call->line = model_journal(server->model) - 1;
+        if (!server->fsync || !faults_strike(world, FAULT_DISK_SLOW)) {
+                tell(world, call);
+                return;
+        }
+        in_ms = world_random(world, 1, 1500);
+        server->still_until_ms = world->now_ms + in_ms + 1; /* nobody comes in between */
+        world_tell(world, WHO_REDIS, 0, "waits %u ms for its disk", in_ms);
+        call->refs++;
+        world_send(world, in_ms, on_synced, NULL, server->life, call, unref);
+}
+
+/* --- the book ------------------------------------------------------------------------------- */
+
+static void note_opened(struct world *world, struct model_op *op)
+{
+        struct past past = { .token = op->opened, .state = world->server.state, .safe = true };
+
+        world_tell(world, WHO_REDIS, 0, "opened a log, epoch %t", op->opened.epoch);
+        op->past = history_add(&world->history, &past);
+}
+
+static void note_appended(struct world *world, struct model_op *op, const struct call *call,
+                          uint64_t state_before)
+{
+        struct past past = { .token = op->token,
+                             .prev = op->prev,
+                             .signal = call->signal,
+                             .sent_ms = world->now_ms,
+                             .safe = !world->server.fsync };
+
+        world->server.state = state_before ^ history_hash(&call->signal.state);
+        past.state = world->server.state;
+        past.signal.token = op->token;
+        strcpy(past.key, op->key);
+        op->past = history_add(&world->history, &past);
+        world_tell(world, WHO_REDIS, 0, "committed %u.%t, event version %u, key %s", op->token.seq,
+                   op->token.tag, op->version, trace_text("yes"));
+        world->counted_commits++;
+        invariants_committed(world, &world->history.pasts[op->past]);
+}
+
+/* As nodes read it: through the text, once for all of them. */
+static void make_entry(struct world *world, struct model_op *op)
+{
+        char token[TOKEN_TEXT_MAX + 1], prev[17];
+        struct buf message = BUF_INIT;
+
+        op->unreadable = faults_strike(world, FAULT_UNREADABLE);
+        if (op->unreadable)
+                return;
+        token_format(&op->token, token);
+        token_hex(op->prev, prev);
+        buf_printf(&message, "%s %s %s", token, prev, op->body);
+        check(!message.failed &&
+              entry_parse_message((const char *)message.data, message.len, &op->entry) == OK);
+        buf_fini(&message);
+}
+
+static struct event parse_record(const char *record)
+{
+        struct event event;
+
+        check(event_parse(record, strlen(record), &event) == OK);
+        return event;
+}
+
+/* --- carrying out --------------------------------------------------------------------------- */
+
+static void do_append(struct world *world, struct call *call)
+{
+        struct server *server = &world->server;
+        char *record = event_format(&call->after), *body = entry_format_body(&call->signal);
+        struct model_append append = { .event = call->event,
+                                       .record = record,
+                                       .body = body,
+                                       .expected = call->expected,
+                                       .version = call->after.state.version,
+                                       .sent = call->signal.sent,
+                                       .tag = world_u64(world),
+                                       .fresh_epoch = world_u64(world),
+                                       .fresh_tag = world_u64(world),
+                                       .publish = call->publish,
+                                       .key = call->key,
+                                       .fingerprint = call->fingerprint,
+                                       .events_max = EVENTS_AT_ALL - 1,
+                                       .keep_entries = 300,
+                                       .keep_ms = 1000,
+                                       .now = call->signal.sent };
+        const char *result = NULL;
+        const struct model_op *unused;
+        uint64_t before = server->state;
+
+        check(record != NULL && body != NULL);
+        model_lookup(server->model, call->event, NULL, &result, &unused);
+        if (result != NULL) {
+                struct event old = parse_record(result);
+
+                before ^= history_hash(&old.state);
+        }
+        result = NULL;
+        call->answer = model_append(server->model, &append, &call->result, &result);
+        call->has_record = result != NULL;
+        if (call->has_record)
+                call->record = parse_record(result);
+        free(record);
+        free(body);
+        if (call->answer != MODEL_COMMITTED) {
+                answer(world, call);
+                return;
+        }
+
+        struct model_op *op = model_line(server->model, model_journal(server->model) - 1);
+
+        if (op->opened.epoch != 0)
+                note_opened(world, op);
+        make_entry(world, op);
+        note_appended(world, op, call, before);
+        sync_and_tell(world, call);
+}
+
+static void do_lookup(struct world *world, struct call *call)
+{
+        const char *record;
+        const struct model_op *request;
+
+        model_lookup(world->server.model, call->event, call->key[0] != '\0' ? call->key : NULL,
+                     &record, &request);
+        call->has_record = record != NULL;
+        if (record != NULL)
+                call->record = parse_record(record);
+        call->has_request = request != NULL;
+        if (request != NULL) {
+                strcpy(call->known_fingerprint, request->fingerprint);
+                call->result = request->token;
+        }
+        answer(world, call);
+}
+
+static int by_id(const void *a, const void *b)
+{
+        return strcmp(((const struct event_state *)a)->event,
+                      ((const struct event_state *)b)->event);
+}
+
+static void do_state(struct world *world, struct call *call)
+{
+        const char *records[EVENTS_AT_ALL];
+
+        call->n_states = model_state(world->server.model, EVENTS_AT_ALL, records);
+        call->states = calloc(call->n_states + 1, sizeof(call->states[0]));
+        check(call->states != NULL);
+        for (size_t i = 0; i < call->n_states; i++)
+                call->states[i] = parse_record(records[i]).state;
+        qsort(call->states, call->n_states, sizeof(call->states[0]), by_id);
+        answer(world, call);
+}
+
+static void do_range(struct world *world, struct call *call)
+{
+        struct model_op *ops[FOLLOWER_RANGE_COUNT];
+        size_t max = world->range_count;
+
+        call->n_entries = model_range(world->server.model, call->from, call->to, max, ops);
+        call->entries = calloc(call->n_entries + 1, sizeof(struct entry *));
+        check(call->entries != NULL);
+        for (size_t i = 0; i < call->n_entries; i++)
+                call->entries[i] = ops[i]->entry != NULL ? entry_ref(ops[i]->entry) : NULL;
+        answer(world, call);
+}
+
+static void carry_out(struct world *world, struct call *call)
+{
+        struct server *server = &world->server;
+        size_t lines = model_journal(server->model);
+
+        call->place = model_head(server->model);
+        switch (call->kind) {
+        case CALL_HEAD:
+                answer(world, call);
+                break;
+        case CALL_RANGE:
+                do_range(world, call);
+                break;
+        case CALL_STATE:
+                do_state(world, call);
+                break;
+        case CALL_OPEN:
+                call->place = model_open(server->model, world_u64(world), world_u64(world));
+                if (model_journal(server->model) > lines) {
+                        note_opened(world, model_line(server->model, lines));
+                        sync_and_tell(world, call);
+                } else {
+                        answer(world, call);
+                }
+                break;
+        case CALL_LOOKUP:
+                do_lookup(world, call);
+                break;
+        case CALL_APPEND:
+                do_append(world, call);
+                break;
+        }
+}
+
+static void on_arrived(struct world *world, void *owner, uint64_t link, void *load)
+{
+        struct call *call = load;
+
+        (void)link;
+        if (is_stale(call) || is_silent(world, owner) || !world->server.is_up)
+                ; /* lost on its way */
+        else if (world->now_ms < world->server.still_until_ms)
+                send_call(world, world->server.still_until_ms - world->now_ms, on_arrived, call);
+        else
+                carry_out(world, call);
+        unref(call);
+}
+
+static void on_deadline(struct world *world, void *owner, uint64_t link, void *load)
+{
+        struct call *call = load;
+
+        (void)link;
+        if (!is_stale(call)) {
+                if (world->server.breaks_links)
+                        sim_redis_cut(world, owner, LINK_CALLS);
+                else
+                        finish(world, call, false);
+        }
+        unref(call);
+}
+
+void sim_redis_call(struct world *world, struct node *node, struct call *call)
+{
+        uint64_t deadline_ms = DEADLINE_MS;
+
+        check(node->links.up[LINK_CALLS]);
+        call->node = node;
+        call->link = node->links.generation[LINK_CALLS];
+        call->next = node->links.waiting;
+        node->links.waiting = call;
+        send_call(world, travel(world, &node->links.last_there_ms, FAULT_REPLY_LATE), on_arrived,
+                  call);
+        if (!world->server.breaks_links)
+                deadline_ms = world_random(world, DEADLINE_MS, 3 * DEADLINE_MS);
+        send_call(world, deadline_ms, on_deadline, call);
+}
+
+/* --- links ---------------------------------------------------------------------------------- */
+
+static void on_try(struct world *world, void *owner, uint64_t generation_and_kind, void *load);
+
+static void try_later(struct world *world, struct node *node, enum link_kind kind)
+{
+        world_in(world, world_random(world, RECONNECT_MIN_MS, RECONNECT_MAX_MS), on_try, node,
+                 node->links.generation[kind] * LINKS + kind);
+}
+
+static void on_try(struct world *world, void *owner, uint64_t generation_and_kind, void *load)
+{
+        enum link_kind kind = (enum link_kind)(generation_and_kind % LINKS);
+        struct node *node = owner;
+
+        (void)load;
+        if (node->links.generation[kind] != generation_and_kind / LINKS || !node->is_alive)
+                return;
+        if (!world->server.is_up || is_silent(world, node) ||
+            world->now_ms < world->server.still_until_ms) {
+                try_later(world, node, kind);
+                return;
+        }
+        node->links.up[kind] = true;
+        sim_node_on_links(world, node);
+}
+
+void sim_redis_connect(struct world *world, struct node *node)
+{
+        for (unsigned kind = 0; kind < LINKS; kind++) {
+                node->links.generation[kind]++;
+                try_later(world, node, (enum link_kind)kind);
+        }
+}
+
+static void finish_waiting(struct world *world, struct node *node)
+{
+        while (node->links.waiting != NULL)
+                finish(world, node->links.waiting, false);
+}
+
+void sim_redis_cut(struct world *world, struct node *node, enum link_kind kind)
+{
+        if (!node->links.up[kind])
+                return;
+        world_tell(world, WHO_NODE, node->index, "lost its link for %s",
+                   trace_text(kind == LINK_CALLS ? "calls" : "messages"));
+        node->links.up[kind] = false;
+        node->links.generation[kind]++;
+        if (kind == LINK_CALLS)
+                finish_waiting(world, node);
+        sim_node_on_links(world, node);
+        try_later(world, node, kind);
+}
+
+/* The sign of life on the messages link, once a second, is without an answer for too long. */
+static void on_no_life(struct world *world, void *owner, uint64_t generation, void *load)
+{
+        struct node *node = owner;
+
+        (void)load;
+        if (node->links.generation[LINK_MESSAGES] == generation && is_silent(world, node))
+                sim_redis_cut(world, node, LINK_MESSAGES);
+}
+
+void sim_redis_silence(struct world *world, struct node *node, uint64_t ms)
+{
+        world_tell(world, WHO_NODE, node->index, "its links swallow all for %u ms", ms);
+        node->links.silent_until_ms = world->now_ms + ms;
+        world_in(world, DEADLINE_MS + world_random(world, 0, 1000), on_no_life, node,
+                 node->links.generation[LINK_MESSAGES]);
+}
+
+void sim_redis_forget(struct world *world, struct node *node)
+{
+        for (unsigned kind = 0; kind < LINKS; kind++) {
+                node->links.up[kind] = false;
+                node->links.generation[kind]++;
+        }
+        finish_waiting(world, node);
+}
