@@ -101,7 +101,7 @@ static void take_signals(const struct question *question, const struct redis_rep
         const struct redis_reply *list = redis_at(reply, ANSWER_PLACE_MEMBERS);
         size_t n = list != NULL ? redis_count(list) : 0, made = 0;
         struct entry **entries = calloc(n + 1, sizeof(struct entry *));
-        struct token place;
+        struct token place = { 0 };
         enum err err = entries == NULL ? ERR_NOMEM : OK;
 
         if (err == OK && answer_place(reply, &place) != OK)
@@ -113,8 +113,8 @@ static void take_signals(const struct question *question, const struct redis_rep
         }
         if (err == ERR_INVALID)
                 err = ERR_IO;
-        question->on_signals(question->owner, err, err == OK ? entries : NULL,
-                             err == OK ? made : 0);
+        question->on_signals(question->owner, err, err == OK ? entries : NULL, err == OK ? made : 0,
+                             place.seq);
         while (made > 0)
                 entry_unref(entries[--made]);
         free(entries);
@@ -125,9 +125,9 @@ static void on_signals(void *owner, const struct redis_reply *reply)
         struct question *question = owner;
 
         if (reply == NULL)
-                question->on_signals(question->owner, ERR_TIMEOUT, NULL, 0);
+                question->on_signals(question->owner, ERR_TIMEOUT, NULL, 0, 0);
         else if (answer_is_error(reply))
-                question->on_signals(question->owner, ERR_IO, NULL, 0);
+                question->on_signals(question->owner, ERR_IO, NULL, 0, 0);
         else
                 take_signals(question, reply);
         free(question);

@@ -15,7 +15,8 @@
 /* err is OK, ERR_TIMEOUT (no answer), ERR_IO (Redis said no), ERR_NOMEM. Arrays are borrowed.
  * Each is called exactly once, never from inside the reader_ call. */
 typedef void reader_events_fn(void *owner, enum err err, const struct event *events, size_t n);
-typedef void reader_signals_fn(void *owner, enum err err, struct entry *const *entries, size_t n);
+/* `head`: number of the log's last entry in the moment of the read; 0 = there is none. */
+typedef void reader_signals_fn(void *owner, enum err err, struct entry *const *entries, size_t n, seqno head);
 
 /* All events, sorted by planned start; or with `event` that one alone (n is 0 if there is none). */
 must_check enum err reader_events(struct redis *redis, const char *ns, const char *event,

@@ -130,7 +130,6 @@ static enum err start_admin(struct kickoffd *k, const char **ret_why)
                 .ns = k->options.ns,
                 .durability = k->options.durability,
                 .redis = follower_redis(node_follower(k->node)),
-                .follower = node_follower(k->node),
                 .why_not_ready = why_not_ready,
                 .why_not_writable = why_not_writable,
                 .owner = k,

@@ -85,8 +85,3 @@ uint16_t admin_port(const struct admin *admin)
 {
         return httpd_port(admin->httpd);
 }
-
-void admin_set_refusing(struct admin *admin, const char *why)
-{
-        snprintf(admin->refusing, sizeof(admin->refusing), "%s", why != NULL ? why : "");
-}

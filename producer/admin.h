@@ -9,7 +9,6 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "fanout/durability.h"
-#include "fanout/follower.h"
 #include "fanout/writer.h"
 
 struct admin;
@@ -27,8 +26,7 @@ struct admin_options {    /* all borrowed, and to outlive the admin */
         const char *ns;             /* namespace */
         enum durability durability; /* named in the answer to every change */
         struct writer *writer;
-        struct redis *redis;       /* the command link: reads and bundle drafts */
-        struct follower *follower; /* where the log's head is; NULL = not known */
+        struct redis *redis; /* the command link: reads and bundle drafts */
         /* Of the node around us, each may be NULL. A sentence, or NULL or "" for "yes it is". */
         const char *(*why_not_ready)(void *owner);
         const char *(*why_not_writable)(void *owner);
@@ -38,14 +36,10 @@ struct admin_options {    /* all borrowed, and to outlive the admin */
 /* On ERR_IO *ret_why is a sentence (address in use ...). */
 must_check enum err admin_create(struct event_base *base, const struct admin_options *options,
                                  struct admin **ret_admin, const char **ret_why);
-/* Requests under way get 503; what Redis still answers to them is dropped. Before the writer, the
- * follower and the link are destroyed. NULL is fine. */
+/* Requests under way get 503; what Redis still answers to them is dropped. Before the writer and
+ * the link are destroyed. NULL is fine. */
 void admin_destroy(struct admin *admin);
 uint16_t admin_port(const struct admin *admin);
-
-/* From now on every change is answered 503 with `why` (copied), for example because Redis was found
- * unable to keep the durability promised. NULL = changes are taken again. */
-void admin_set_refusing(struct admin *admin, const char *why);
 
 /* The routes, for checks against openapi.yaml: "GET /v1/events"; NULL past the end. */
 const char *admin_route(unsigned i, char *out, unsigned size);

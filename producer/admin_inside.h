@@ -30,7 +30,6 @@ struct admin {
         struct event_base *base;
         struct httpd *httpd;
         struct pending_list pendings;
-        char refusing[256]; /* admin_set_refusing; empty = not refusing */
 };
 
 /* --- pending.c: requests under way ------------------------------------------------------------ */

@@ -26,8 +26,6 @@ static const char *why_not_writable(const struct admin *admin)
         const struct admin_options *options = &admin->options;
         const char *why = NULL;
 
-        if (admin->refusing[0] != '\0')
-                return admin->refusing;
         if (options->why_not_writable != NULL)
                 why = options->why_not_writable(options->owner);
         return why != NULL && why[0] != '\0' ? why : NULL;

@@ -30,24 +30,15 @@ static json_t *view_signals(struct entry *const *entries, size_t n)
         return array;
 }
 
-/* The newest signal there is, as far as this node knows. */
-static seqno head_of(const struct admin *admin)
+/* `head` is of the same moment as the entries: with a later one, a signal that came in between
+ * would look like one that is gone, and be skipped. */
+static void answer_many(struct question *question, struct entry *const *entries, size_t n,
+                        seqno head)
 {
-        const struct snapshot *snapshot =
-            admin->options.follower != NULL ? follower_snapshot(admin->options.follower) : NULL;
-
-        return snapshot != NULL ? snapshot_token(snapshot)->seq : 0;
-}
-
-static void answer_many(struct question *question, struct entry *const *entries, size_t n)
-{
-        seqno head = head_of(question->pending.admin);
         seqno first = n > 0 ? entries[0]->signal.token.seq : 0;
         seqno last = n > 0 ? entries[n - 1]->signal.token.seq : question->after;
         bool is_trimmed = n > 0 ? first != question->after + 1 : head > question->after;
 
-        if (head < last)
-                head = last;
         if (n == 0 && is_trimmed) /* go on behind what is gone */
                 last = head - question->after > question->limit ? question->after + question->limit
                                                                 : head;
@@ -69,7 +60,8 @@ static void answer_one(struct question *question, struct entry *const *entries, 
                     NULL);
 }
 
-static void on_signals(void *owner, enum err err, struct entry *const *entries, size_t n)
+static void on_signals(void *owner, enum err err, struct entry *const *entries, size_t n,
+                       seqno head)
 {
         struct question *question = owner;
 
@@ -79,7 +71,7 @@ static void on_signals(void *owner, enum err err, struct entry *const *entries, 
                 else if (question->is_one)
                         answer_one(question, entries, n);
                 else
-                        answer_many(question, entries, n);
+                        answer_many(question, entries, n, head);
                 pending_answered(&question->pending);
         }
         pending_finish(&question->pending);
@@ -106,7 +98,7 @@ static void ask_signals(struct admin *admin, struct httpd_request *request, seqn
         err = reader_signals(admin->options.redis, admin->options.ns, after, limit, on_signals,
                              question);
         if (err != OK)
-                on_signals(question, err, NULL, 0);
+                on_signals(question, err, NULL, 0, 0);
 }
 
 void routes_signals_list(void *owner, struct httpd_request *request)

@@ -9,6 +9,7 @@ struct answer {
         bool done;
         enum err err;
         size_t n;
+        seqno head;
         char text[512]; /* ids in order, or why */
         struct presence nodes[4];
 };
@@ -29,12 +30,13 @@ static void on_events(void *owner, enum err err, const struct event *events, siz
                 add(answer, events[i].state.event);
 }
 
-static void on_signals(void *owner, enum err err, struct entry *const *entries, size_t n)
+static void on_signals(void *owner, enum err err, struct entry *const *entries, size_t n,
+                       seqno head)
 {
         struct answer *answer = owner;
         char seq[24];
 
-        *answer = (struct answer){ .done = true, .err = err, .n = n };
+        *answer = (struct answer){ .done = true, .err = err, .n = n, .head = head };
         for (size_t i = 0; i < n; i++) {
                 snprintf(seq, sizeof(seq), "%llu",
                          (unsigned long long)entries[i]->signal.token.seq);
@@ -138,6 +140,8 @@ Test(reader, gives_signals_after_a_number_up_to_a_limit)
         cr_assert(eq(str, signals(&f, 0, 1000).text, "1 2 3 4 5"));
         cr_assert(eq(str, signals(&f, 1, 3).text, "2 3 4"));
         cr_assert(eq(sz, signals(&f, 5, 10).n, 0));
+        cr_assert(eq(u64, signals(&f, 1, 3).head, 5)); /* of the log, not of the answer */
+        cr_assert(eq(u64, signals(&f, 5, 10).head, 5));
         cr_assert(eq(sz, signals(&f, UINT64_MAX, 10).n, 0));
         fixture_stop(&f);
 }

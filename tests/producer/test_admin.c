@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/mailbox.h"
 #include "base/redis.h"
+#include "fanout/follower.h"
 #include "fanout/presence.h"
 #include "tests/support/redis_server.h"
 
@@ -41,7 +42,7 @@ struct api {
         struct follower *follower;
         struct writer *writer;
         struct admin *admin;
-        const char *token;
+        const char *token, *why_not_writable;
         uint16_t port;
         sem_t done; /* started, or the letter was run */
 };
@@ -75,6 +76,12 @@ static const char *why_not_ready(void *owner)
         return redis_is_up(api.redis) ? follower_why_not_ready(api.follower) : "no Redis";
 }
 
+static const char *why_not_writable(void *owner)
+{
+        (void)owner;
+        return api.why_not_writable;
+}
+
 static void ignore_install(void *owner, struct snapshot *snapshot, struct entry *const *entries,
                            size_t n)
 {
@@ -102,7 +109,8 @@ static void *run_api(void *unused)
                                                       .on_entries = ignore_entries };
         struct admin_options options = { .host = "127.0.0.1",
                                          .ns = NS,
-                                         .why_not_ready = why_not_ready };
+                                         .why_not_ready = why_not_ready,
+                                         .why_not_writable = why_not_writable };
         const char *why = "";
 
         (void)unused;
@@ -113,7 +121,6 @@ static void *run_api(void *unused)
         check(writer_create(api.base, api.redis, NS, &api.writer) == OK);
         options.writer = api.writer;
         options.redis = api.redis;
-        options.follower = api.follower;
         options.durability = DURABILITY_FSYNC;
         options.token = api.token;
         check(admin_create(api.base, &options, &api.admin, &why) == OK);
@@ -399,6 +406,26 @@ Test(admin, a_whole_life_from_announcement_to_end)
         EXPECT_STATUS(get("/v1/signals/0"), 400);
         EXPECT_STATUS(get("/v1/signals?limit=1001"), 400);
         expect_signals("6");
+}
+
+Test(admin, a_trimmed_log_says_so_and_where_to_go_on)
+{
+        create_cup();
+        EXPECT_STATUS(post("/v1/events/cup/refresh", ""), 200);
+        EXPECT_STATUS(post("/v1/events/cup/refresh", ""), 200);
+        test_redis_do(api.server, "XTRIM", "{" NS "}:log", "MINID", "3", NULL);
+        EXPECT_STATUS(get("/v1/signals?after=0&limit=2"), 200);
+        EXPECT_MEMBER("signals", "[]");
+        EXPECT_MEMBER("trimmed", "true");
+        EXPECT_MEMBER("head", "3");
+        EXPECT_MEMBER("next", "2");
+        EXPECT_STATUS(get("/v1/signals?after=2"), 200);
+        EXPECT_MEMBER("signals.0.seq", "3");
+        EXPECT_MEMBER("trimmed", "false");
+        EXPECT_STATUS(get("/v1/signals?after=3"), 200);
+        EXPECT_MEMBER("signals", "[]");
+        EXPECT_MEMBER("trimmed", "false");
+        EXPECT_MEMBER("next", "3");
 }
 
 Test(admin, a_cancelled_event_takes_nothing_more)
@@ -729,12 +756,12 @@ Test(admin, a_draft_without_an_answer_is_unknown_and_may_be_sent_again)
 
 static void refuse(void)
 {
-        admin_set_refusing(api.admin, "appendfsync is everysec: set appendfsync always");
+        api.why_not_writable = "appendfsync is everysec: set appendfsync always";
 }
 
 static void accept_again(void)
 {
-        admin_set_refusing(api.admin, NULL);
+        api.why_not_writable = NULL;
 }
 
 Test(admin, while_durability_cannot_be_kept_changes_are_refused_with_the_reason)
