@@ -357,6 +357,59 @@ Test(worker, who_reads_late_gets_every_byte_in_order)
         worker_destroy(worker);
 }
 
+/* The frame that has begun is finished with the bytes it began with; then comes the other history.
+ */
+Test(worker, a_fork_in_the_middle_of_a_frame_lets_it_end_and_then_resets)
+{
+        struct worker_options options = test_worker_options();
+        struct snapshot *fork = log_snapshot_of(EPOCH, 1, 100, 0);
+        struct client_frame pong;
+        struct worker *worker;
+        struct message message;
+        char head[1024];
+        seqno seq = 0;
+        int fd, others;
+
+        options.ring_capacity = 8192;
+        worker = test_worker_start(&options);
+        test_install(worker, 0);
+        fd = client_connect_with(worker, 2048);
+        client_upgrade(fd, "", "");
+        others = client_join(worker, "");
+        cr_assert(test_wait_devices(worker, 2));
+        for (seqno first = 1; first <= 3000; first += 30) {
+                test_entries(worker, first, 30);
+                for (seqno next = first; next < first + 30; next++)
+                        client_expect_signal(others, ENCODING_JSON, next);
+        }
+        worker_install(worker, fork, NULL, 0);
+        message = client_read_message(others, ENCODING_JSON); /* so it has been installed */
+        cr_assert(eq(int, message.type, MESSAGE_RESET));
+        message_fini(&message);
+
+        client_read_head(fd, head, sizeof(head));
+        for (message = client_read_message(fd, ENCODING_JSON);
+             message.type != MESSAGE_RESET || message.reset.reason == RESET_NEW;
+             message = client_read_message(fd, ENCODING_JSON)) {
+                if (message.type == MESSAGE_SIGNAL)
+                        cr_assert(eq(u64, message.signal.token.seq, ++seq));
+                message_fini(&message);
+        }
+        cr_assert(lt(u64, seq, 3000)); /* or its socket was never full */
+        cr_assert(eq(int, message.reset.reason, RESET_FORKED));
+        cr_assert(eq(u64, message.reset.token.seq, 100));
+        cr_assert(eq(u64, message.reset.token.tag, log_tag(1, 100)));
+        message_fini(&message);
+        client_send_frame(fd, WS_PING, "", 0);
+        pong = client_read_frame(fd);
+        cr_assert(eq(uint, pong.opcode, WS_PONG)); /* and nothing between */
+        free(pong.payload);
+        snapshot_unref(fork);
+        close(fd);
+        close(others);
+        worker_destroy(worker);
+}
+
 /* Feeds the log while `fd` is not read, until far more has been said than sockets and ring hold. */
 static seqno overflow(struct worker *worker, int others, seqno seq)
 {
