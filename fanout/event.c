@@ -39,7 +39,7 @@ static const unsigned legal_in_phase[PHASES] = {
         [PHASE_CANCELLED] = 0,
 };
 
-static unsigned legal_now(const struct event *event, int64_t now)
+unsigned event_legal(const struct event *event, int64_t now)
 {
         unsigned legal = legal_in_phase[event->phase];
 
@@ -70,7 +70,7 @@ static enum err refuse_phase(const struct event *event, enum command_kind kind, 
                              struct refusal *refusal)
 {
         const char *phase = event_phase_name[event->phase];
-        unsigned legal = legal_now(event, now);
+        unsigned legal = event_legal(event, now);
         char list[96];
         struct buf names;
 
@@ -359,7 +359,7 @@ enum err event_apply(const struct event *before, const struct command *command, 
                 return refuse(
                     ret_refusal, ERR_EXISTS,
                     "there is an event with this id: choose another id, or change that one");
-        if (before != NULL && !(legal_now(before, now) & BIT(command->kind)))
+        if (before != NULL && !(event_legal(before, now) & BIT(command->kind)))
                 return refuse_phase(before, command->kind, now, ret_refusal);
 
         if (before != NULL)

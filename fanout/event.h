@@ -73,7 +73,7 @@ struct command {
 #define EVENT_WINDOW_DEFAULT_MS 60000LL               /* refresh and publish without a window */
 
 struct refusal { /* why a command was not carried out */
-        enum err err;            /* INVALID: the command itself; CONFLICT: not in this phase; EXISTS, NOT_FOUND */
+        enum err err;            /* INVALID: the command itself; CONFLICT: not now; EXISTS, NOT_FOUND */
         char why[160];           /* a sentence for the producer, saying what to do */
         unsigned legal;          /* CONFLICT: bit set of 1u << command_kind that are legal now */
 };
@@ -83,6 +83,9 @@ struct refusal { /* why a command was not carried out */
 must_check enum err event_apply(const struct event *before, const struct command *command, int64_t now,
                                 struct event *ret_after, struct signal *ret_signal,
                                 struct refusal *ret_refusal);
+
+/* What may be done to it now: bit set of 1u << command_kind. */
+unsigned event_legal(const struct event *event, int64_t now);
 
 /* Could event_apply have made this? Ids, title, stages and times within their limits, stage and phase
  * fitting each other. What is read from outside is held to it. */

@@ -100,9 +100,9 @@ static void finish_with_event(struct submit *submit, enum outcome_kind kind,
         finish(submit, kind);
 }
 
-static void finish_refused(struct submit *submit, enum err err, const char *why)
+static void finish_refused(struct submit *submit, enum err err, unsigned legal, const char *why)
 {
-        submit->outcome.refusal = (struct refusal){ .err = err };
+        submit->outcome.refusal = (struct refusal){ .err = err, .legal = legal };
         snprintf(submit->outcome.refusal.why, sizeof(submit->outcome.refusal.why), "%s", why);
         finish_with_event(submit, OUTCOME_REFUSED, submit->has_before ? &submit->before : NULL);
 }
@@ -319,11 +319,12 @@ static void on_append(void *owner, const struct redis_reply *reply)
         else if (answer_says(reply, "mismatch"))
                 finish(submit, OUTCOME_KEY_REUSED);
         else if (answer_says(reply, "full"))
-                finish_refused(submit, ERR_TOO_LARGE,
+                finish_refused(submit, ERR_TOO_LARGE, 0,
                                "there are as many events as fit: no more can be created");
         else if (answer_says(reply, "nodrafts"))
-                finish_refused(submit, ERR_INVALID,
-                               "no drafts: put a bundle for at least one cohort first");
+                finish_refused(submit, ERR_CONFLICT,
+                               event_legal(&submit->before, submit->now) & ~(1u << COMMAND_PUBLISH),
+                               "there are no drafts: put a bundle for at least one cohort first");
         else
                 finish_why(submit, OUTCOME_UNKNOWN, "Redis gave an answer that is none of ours",
                            "");

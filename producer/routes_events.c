@@ -112,7 +112,13 @@ bool routes_events_window(const json_t *object, struct change *change, struct ev
 
         (void)record;
         change->command.window_ms = EVENT_WINDOW_DEFAULT_MS;
-        return input_duration(object, "window", &has_window, &change->command.window_ms, fault);
+        if (!input_duration(object, "window", &has_window, &change->command.window_ms, fault))
+                return false;
+        if (change->command.window_ms > 0)
+                return true;
+        fault_set(fault, 400, "invalid-field", "Invalid field",
+                  "`window` must be more than 0: all devices at once would be a herd.");
+        return false;
 }
 
 static bool read_nothing(const json_t *object, struct change *change, struct event *record,

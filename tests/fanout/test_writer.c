@@ -201,7 +201,9 @@ Test(writer, publish_moves_drafts_and_keeps_cohorts_without_one)
         fixture_create(&f, "final");
         result = fixture_command(&f, "final", COMMAND_PUBLISH);
         cr_assert(eq(int, result.outcome.kind, OUTCOME_REFUSED));
-        cr_assert(eq(int, result.outcome.refusal.err, ERR_INVALID));
+        cr_assert(eq(int, result.outcome.refusal.err, ERR_CONFLICT));
+        cr_assert(eq(uint, result.outcome.refusal.legal >> COMMAND_START & 1, 1));
+        cr_assert(eq(uint, result.outcome.refusal.legal >> COMMAND_PUBLISH & 1, 0));
         test_redis_do(f.server, "HSET", "{" NS "}:bundles:final", "old", "sha0 1 t", "default",
                       "sha1 1 t", NULL);
         test_redis_do(f.server, "HSET", "{" NS "}:drafts:final", "default", "sha2 2 t", NULL);

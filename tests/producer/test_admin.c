@@ -557,6 +557,8 @@ Test(admin, what_is_not_understood_is_refused_and_never_ignored)
                 { "/v1/events/cup/stage", "{\"stage\":\"live\"}", 400 },
                 { "/v1/events/cup/end", "{\"at\":\"2031-01-01T00:00:00Z\"}", 400 },
                 { "/v1/events/cup/bundles", "{\"window\":\"1m\",\"x\":1}", 400 },
+                { "/v1/events/cup/bundles", "{\"window\":\"0s\"}", 400 },
+                { "/v1/events/cup/refresh", "{\"window\":\"0s\"}", 400 },
                 { "/v1/events", "{\"id\":\"x\",\"title\":\"t\"}", 400 },
                 { "/v1/events",
                   "{\"id\":\"x y\",\"title\":\"t\",\"starts_at\":\"2031-01-01T00:00:00Z\"}", 400 },
@@ -609,7 +611,9 @@ Test(admin, a_host_name_that_dns_could_move_is_refused_without_a_token)
 Test(admin, drafts_become_current_all_at_once)
 {
         create_cup();
-        EXPECT_STATUS(post("/v1/events/cup/bundles", ""), 400); /* no drafts */
+        EXPECT_STATUS(post("/v1/events/cup/bundles", ""), 409); /* no drafts */
+        EXPECT_MEMBER("type", "/problems/not-possible-now");
+        EXPECT_MEMBER("legal", "[\"start\",\"delay\",\"cancel\",\"stage\",\"refresh\"]");
         EXPECT_STATUS(put("/v1/events/cup/bundles/default", "application/json", "{\"a\":1}", 7),
                       200);
         EXPECT_MEMBER("cohort", "default");
