@@ -31,6 +31,7 @@ static void forget_connection(struct device_core *core)
 {
         core->reset_due = false;
         core->stable_ms = DEVICE_CORE_NEVER;
+        core->leave_ms = DEVICE_CORE_NEVER;
         core->ack_ms = DEVICE_CORE_NEVER;
         device_time_pause(core);
 }
@@ -150,6 +151,7 @@ static void on_failed(struct device_core *core, const struct device_input *input
 static void on_closed(struct device_core *core, const struct device_input *input,
                       struct device_now now, struct device_actions *out)
 {
+        uint64_t leave_ms = core->leave_ms;
         const char *text = input->text != NULL ? input->text : "";
         char why[150];
 
@@ -164,6 +166,12 @@ static void on_closed(struct device_core *core, const struct device_input *input
                       ever */
                 stop(core, out, why);
                 return;
+        }
+        if (leave_ms != DEVICE_CORE_NEVER) { /* the goaway says when, not the close */
+                wait_ms(core, now, leave_ms > now.mono_ms ? leave_ms - now.mono_ms : 0, out, why);
+                return;
+        }
+        switch (input->code) {
         case 1008:
         case 1013:
                 wait_longest(core, now, out, why);
@@ -275,10 +283,12 @@ static void on_reset(struct device_core *core, const struct device_input *input,
         add(out, DEVICE_DO_DELIVER);
 }
 
+/* Who has a session keeps it until the moment drawn, so that it misses no start meanwhile. */
 static void on_goaway(struct device_core *core, const struct device_input *input,
                       struct device_now now, struct device_actions *out)
 {
         const struct goaway *goaway = &input->message->goaway;
+        uint64_t delay_ms;
         char why[64];
 
         if (goaway->max_ms < goaway->min_ms) {
@@ -287,14 +297,17 @@ static void on_goaway(struct device_core *core, const struct device_input *input
         }
         snprintf(why, sizeof(why), "node says goaway: %s", goaway_reason_name[goaway->reason]);
         add(out, DEVICE_DO_DELIVER);
+        delay_ms =
+            goaway->min_ms + rng_below(&core->rng, (uint64_t)goaway->max_ms - goaway->min_ms + 1);
+        if (core->phase == DEVICE_LIVE && goaway->reason != GOAWAY_REPLACED) {
+                core->leave_ms = now.mono_ms + delay_ms;
+                return;
+        }
         add(out, DEVICE_DO_CLOSE)->reason = CLOSE_NORMAL;
         if (goaway->reason == GOAWAY_REPLACED)
                 stop(core, out, why);
         else
-                wait_ms(core, now,
-                        goaway->min_ms +
-                            rng_below(&core->rng, (uint64_t)goaway->max_ms - goaway->min_ms + 1),
-                        out, why);
+                wait_ms(core, now, delay_ms, out, why);
 }
 
 static void on_message(struct device_core *core, const struct device_input *input,
@@ -358,6 +371,11 @@ static void tick_live(struct device_core *core, struct device_now now, struct de
 {
         if (now.mono_ms >= silence_due(core)) {
                 drop_silent(core, now, out, "nothing heard, not even pings");
+                return;
+        }
+        if (now.mono_ms >= core->leave_ms) {
+                add(out, DEVICE_DO_CLOSE)->reason = CLOSE_NORMAL;
+                wait_ms(core, now, 0, out, "leaving, as the node asked");
                 return;
         }
         if (now.mono_ms >= core->stable_ms) {
@@ -488,6 +506,7 @@ uint64_t device_core_due(const struct device_core *core)
         if (core->phase != DEVICE_LIVE)
                 return due;
         due = earliest(due, earliest(core->stable_ms, core->ack_ms));
+        due = earliest(due, core->leave_ms);
         due = earliest(due, earliest(silence_due(core), probe_due(core)));
         return earliest(due, core->time_ms);
 }

@@ -80,6 +80,7 @@ struct device_core { /* read it freely; only device_core.c writes it */
         uint64_t heard_ms;               /* last byte of this connection */
         bool probed;                     /* asked for a sign of life since then */
         uint64_t stable_ms;              /* LIVE: when the backoff begins anew; never = it has */
+        uint64_t leave_ms; /* LIVE: when to close and come back, after a goaway; else never */
 
         uint64_t ack_ms; /* when the newest seq is acknowledged; never = nothing to acknowledge */
         bool ack_owed;   /* survives a lost connection */

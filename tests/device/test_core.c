@@ -329,7 +329,7 @@ Test(device_core, stops_where_the_request_itself_is_refused_and_only_there)
 
 Test(device_core, comes_back_after_goaway_at_a_random_moment_of_the_span)
 {
-        uint64_t largest = 0, smallest = UINT64_MAX;
+        uint64_t largest = 0, smallest = UINT64_MAX, begin_ms, waited_ms;
 
         for (uint64_t seed = 1; seed <= 300; seed++) {
                 struct driver d;
@@ -343,14 +343,53 @@ Test(device_core, comes_back_after_goaway_at_a_random_moment_of_the_span)
                 hear_hello(&d, 1, false);
                 hear(&d, &goaway);
                 cr_assert(does(&d, DEVICE_DO_DELIVER));
+                cr_assert(not(does(&d, DEVICE_DO_CLOSE)));
+                begin_ms = d.now.mono_ms;
+                while (d.core.phase == DEVICE_LIVE)
+                        tick_when_due(&d);
                 cr_assert(eq(int, did(&d, DEVICE_DO_CLOSE)->reason, CLOSE_NORMAL));
-                largest = wait_of(&d) > largest ? wait_of(&d) : largest;
-                smallest = wait_of(&d) < smallest ? wait_of(&d) : smallest;
+                cr_assert(zero(u64, wait_of(&d))); /* it has waited already */
+                waited_ms = d.now.mono_ms - begin_ms;
+                largest = waited_ms > largest ? waited_ms : largest;
+                smallest = waited_ms < smallest ? waited_ms : smallest;
         }
         cr_assert(ge(u64, smallest, 1000));
         cr_assert(lt(u64, smallest, 1500));
         cr_assert(le(u64, largest, 9000));
         cr_assert(gt(u64, largest, 8500));
+}
+
+Test(device_core, is_told_signals_between_a_goaway_and_its_moment)
+{
+        struct driver d;
+        struct message goaway = { .type = MESSAGE_GOAWAY,
+                                  .goaway = {
+                                      .reason = GOAWAY_DRAIN, .min_ms = 5000, .max_ms = 5000 } };
+
+        start_live(&d, 41);
+        hear(&d, &goaway);
+        pass_ms(&d, 1000);
+        hear_signal(&d, 42);
+        cr_assert(does(&d, DEVICE_DO_DELIVER));
+        step(&d, (struct device_input){ .kind = DEVICE_IN_CLOSED, .code = 1012 });
+        cr_assert(eq(u64, wait_of(&d), 4000)); /* the node left first: the moment stays */
+        tick_when_due(&d);
+        cr_assert(does(&d, DEVICE_DO_CONNECT));
+        cr_assert(eq(u64, d.core.token.seq, 42));
+}
+
+Test(device_core, turned_away_before_hello_waits_without_a_connection)
+{
+        struct driver d;
+        struct message goaway = { .type = MESSAGE_GOAWAY,
+                                  .goaway = {
+                                      .reason = GOAWAY_OVERLOAD, .min_ms = 5000, .max_ms = 5000 } };
+
+        start(&d, NULL, 1);
+        open_up(&d);
+        hear(&d, &goaway);
+        cr_assert(does(&d, DEVICE_DO_CLOSE));
+        cr_assert(eq(u64, wait_of(&d), 5000));
 }
 
 Test(device_core, does_not_fight_its_double)
