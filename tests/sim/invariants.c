@@ -314,6 +314,7 @@ void invariants_device_reset(struct world *world, struct device *device, const s
 {
         const struct token *place = &device->place;
         const struct past *past = history_find(&world->history, place);
+        const struct past *now = history_find(&world->history, token);
         bool has_cause = true;
 
         switch (reason) {
@@ -325,7 +326,9 @@ void invariants_device_reset(struct world *world, struct device *device, const s
                             history_epoch_is_broken(&world->history, place->epoch);
                 break;
         case RESET_FORKED:
-                has_cause = past != NULL && past->lost;
+                /* Or the node is the one that still follows the history that is gone. */
+                has_cause =
+                    past != NULL && (past->lost || (!world->epochs && now != NULL && now->lost));
                 break;
         case RESET_UNKNOWN:
                 has_cause = token->epoch != place->epoch || device->sent_garbage;

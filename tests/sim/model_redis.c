@@ -43,6 +43,7 @@ static void free_lines(struct model *model, size_t down_to)
                 struct model_op *op = model->journal[--model->n_journal];
 
                 entry_unref(op->entry);
+                free(op->parsed);
                 free(op->record);
                 free(op->body);
                 free(op);
@@ -187,12 +188,12 @@ struct token model_open(struct model *model, uint64_t fresh_epoch, uint64_t fres
         return model->meta;
 }
 
-size_t model_state(const struct model *model, size_t max, const char *ret_records[])
+size_t model_state(const struct model *model, size_t max, const struct model_op *ret_ops[])
 {
         size_t n = model->n_events < max ? model->n_events : max;
 
         for (size_t i = 0; i < n; i++)
-                ret_records[i] = model->events[i]->record;
+                ret_ops[i] = model->events[i];
         return n;
 }
 
@@ -210,21 +211,33 @@ size_t model_range(const struct model *model, seqno from, seqno to, size_t max,
         return n;
 }
 
+static uint64_t hash(const char *text)
+{
+        uint64_t value = UINT64_C(0xcbf29ce484222325);
+
+        while (*text != '\0')
+                value = (value ^ (uint8_t)*text++) * UINT64_C(0x100000001b3);
+        return value;
+}
+
 static const struct model_op *find_request(const struct model *model, const char *key)
 {
+        uint64_t key_hash = hash(key);
+
         for (size_t i = 0; i < model->n_requests; i++) {
-                if (strcmp(model->requests[i]->key, key) == 0)
+                if (model->requests[i]->key_hash == key_hash &&
+                    strcmp(model->requests[i]->key, key) == 0)
                         return model->requests[i];
         }
         return NULL;
 }
 
 void model_lookup(const struct model *model, const char *event, const char *key,
-                  const char **ret_record, const struct model_op **ret_request)
+                  const struct model_op **ret_event, const struct model_op **ret_request)
 {
         size_t i = find_event(model, event);
 
-        *ret_record = i < model->n_events ? model->events[i]->record : NULL;
+        *ret_event = i < model->n_events ? model->events[i] : NULL;
         *ret_request = key != NULL ? find_request(model, key) : NULL;
 }
 
@@ -248,7 +261,7 @@ static seqno where_to_trim(const struct model *model, const struct model_append 
 }
 
 enum model_answer model_append(struct model *model, const struct model_append *append,
-                               struct token *ret_token, const char **ret_record)
+                               const struct model_op **ret_op)
 {
         struct model_op line = { .kind = MODEL_APPEND,
                                  .version = append->version,
@@ -256,21 +269,21 @@ enum model_answer model_append(struct model *model, const struct model_append *a
                                  .publish = append->publish };
         bool has_key = append->fingerprint[0] != '\0';
         const struct model_op *known = has_key ? find_request(model, append->key) : NULL;
-        size_t event = find_event(model, append->event);
+        const struct model_op *there, *unused;
         struct token before = model->meta;
-        struct model_op *op;
 
         if (known != NULL && strcmp(known->fingerprint, append->fingerprint) != 0)
                 return MODEL_MISMATCH;
         if (known != NULL) {
-                *ret_token = known->token;
-                *ret_record = known->record;
+                *ret_op = known;
                 return MODEL_REPLAYED;
         }
-        *ret_record = event < model->n_events ? model->events[event]->record : NULL;
-        if ((*ret_record != NULL ? model->events[event]->version : 0) != append->expected)
+        model_lookup(model, append->event, NULL, &there, &unused);
+        if ((there != NULL ? there->version : 0) != append->expected) {
+                *ret_op = there;
                 return MODEL_STALE;
-        if (*ret_record == NULL && model->n_events >= append->events_max)
+        }
+        if (there == NULL && model->n_events >= append->events_max)
                 return MODEL_FULL;
         if (append->publish && find_draft(model, append->event) == model->n_drafts)
                 return MODEL_NODRAFTS;
@@ -282,15 +295,14 @@ enum model_answer model_append(struct model *model, const struct model_append *a
         strcpy(line.event, append->event);
         if (has_key) {
                 strcpy(line.key, append->key);
+                line.key_hash = hash(line.key);
                 strcpy(line.fingerprint, append->fingerprint);
         }
         line.record = strdup(append->record);
         line.body = strdup(append->body);
         check(line.record != NULL && line.body != NULL);
         line.trim_below = before.seq > 0 ? where_to_trim(model, append, line.token.seq) : 0;
-        op = write_line(model, &line);
-        *ret_token = op->token;
-        *ret_record = op->record;
+        *ret_op = write_line(model, &line);
         return MODEL_COMMITTED;
 }
 

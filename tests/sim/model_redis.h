@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "fanout/entry.h"
+#include "fanout/event.h"
 #include "proto/names.h"
 #include "proto/token.h"
 
@@ -38,10 +39,12 @@ struct model_op { /* one line of the journal */
         char key[REQUEST_KEY_MAX + 1], fingerprint[65]; /* APPEND; empty = none */
         bool publish;                                   /* APPEND */
         seqno trim_below; /* TRIM, APPEND: entries below this go; 0 = none */
+        uint64_t key_hash;
         /* The owner's notes. */
-        struct entry *entry; /* `body` as nodes read it; released with the op */
-        bool unreadable;     /* as if written by a newer version */
-        unsigned past;       /* its place in the history, see history.h */
+        struct event *parsed; /* `record` as nodes read it; released with the op */
+        struct entry *entry;  /* `body` as nodes read it; released with the op */
+        bool unreadable;      /* as if written by a newer version */
+        unsigned past;        /* its place in the history, see history.h */
 };
 
 struct model_append {
@@ -71,15 +74,16 @@ void model_destroy(struct model *model);
 /* The functions of kickoff.lua. Pointers stay good until the next change or cut. */
 struct token model_open(struct model *model, uint64_t fresh_epoch, uint64_t fresh_tag);
 struct token model_head(const struct model *model); /* epoch 0 = no log */
-size_t model_state(const struct model *model, size_t max, const char *ret_records[]);
+/* The lines whose records are what the hash of events holds. */
+size_t model_state(const struct model *model, size_t max, const struct model_op *ret_ops[]);
 size_t model_range(const struct model *model, seqno from, seqno to, size_t max,
                    struct model_op *ret_ops[]);
-/* NULL = none. `key` may be NULL. */
+/* Of an event, and of a request key (may be NULL): the lines that wrote them; NULL = none. */
 void model_lookup(const struct model *model, const char *event, const char *key,
-                  const char **ret_record, const struct model_op **ret_request);
-/* *ret_record: COMMITTED, REPLAYED: the result; STALE: what is there, or NULL. */
+                  const struct model_op **ret_event, const struct model_op **ret_request);
+/* COMMITTED, REPLAYED: the line; STALE: that of what is there, or NULL. Else untouched. */
 enum model_answer model_append(struct model *model, const struct model_append *append,
-                               struct token *ret_token, const char **ret_record);
+                               const struct model_op **ret_op);
 
 /* What else may happen to this Redis. */
 void model_draft(struct model *model, const char *event);

@@ -240,7 +240,7 @@ static void on_turn(struct world *world, void *owner, uint64_t argument, void *l
 
 struct producer *sim_producer_create(struct world *world, unsigned index)
 {
-        static const uint64_t paces[] = { 40, 200, 1000, 3000 };
+        static const uint64_t paces[] = { 60, 300, 1000, 3000 };
         struct producer *producer = calloc(1, sizeof(*producer));
 
         check(producer != NULL);

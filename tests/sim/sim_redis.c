@@ -220,12 +220,15 @@ static void note_appended(struct world *world, struct model_op *op, const struct
         invariants_committed(world, &world->history.pasts[op->past]);
 }
 
-/* As nodes read it: through the text, once for all of them. */
-static void make_entry(struct world *world, struct model_op *op)
+/* Record and entry as nodes read them: from the text, once for all of them. */
+static void parse(struct world *world, struct model_op *op)
 {
         char token[TOKEN_TEXT_MAX + 1], prev[17];
         struct buf message = BUF_INIT;
 
+        op->parsed = malloc(sizeof(*op->parsed));
+        check(op->parsed != NULL);
+        check(event_parse(op->record, strlen(op->record), op->parsed) == OK);
         op->unreadable = faults_strike(world, FAULT_UNREADABLE);
         if (op->unreadable)
                 return;
@@ -235,14 +238,6 @@ static void make_entry(struct world *world, struct model_op *op)
         check(!message.failed &&
               entry_parse_message((const char *)message.data, message.len, &op->entry) == OK);
         buf_fini(&message);
-}
-
-static struct event parse_record(const char *record)
-{
-        struct event event;
-
-        check(event_parse(record, strlen(record), &event) == OK);
-        return event;
 }
 
 /* --- carrying out --------------------------------------------------------------------------- */
@@ -267,25 +262,23 @@ static void do_append(struct world *world, struct call *call)
                                        .keep_entries = 300,
                                        .keep_ms = 1000,
                                        .now = call->signal.sent };
-        const char *result = NULL;
-        const struct model_op *unused;
+        const struct model_op *result = NULL, *unused;
         uint64_t before = server->state;
 
         check(record != NULL && body != NULL);
         model_lookup(server->model, call->event, NULL, &result, &unused);
-        if (result != NULL) {
-                struct event old = parse_record(result);
-
-                before ^= history_hash(&old.state);
-        }
+        if (result != NULL)
+                before ^= history_hash(&result->parsed->state);
         result = NULL;
-        call->answer = model_append(server->model, &append, &call->result, &result);
-        call->has_record = result != NULL;
-        if (call->has_record)
-                call->record = parse_record(result);
+        call->answer = model_append(server->model, &append, &result);
         free(record);
         free(body);
+        if (result != NULL)
+                call->result = result->token;
         if (call->answer != MODEL_COMMITTED) {
+                call->has_record = result != NULL;
+                if (result != NULL)
+                        call->record = *result->parsed;
                 answer(world, call);
                 return;
         }
@@ -294,21 +287,20 @@ static void do_append(struct world *world, struct call *call)
 
         if (op->opened.epoch != 0)
                 note_opened(world, op);
-        make_entry(world, op);
+        parse(world, op);
         note_appended(world, op, call, before);
         sync_and_tell(world, call);
 }
 
 static void do_lookup(struct world *world, struct call *call)
 {
-        const char *record;
-        const struct model_op *request;
+        const struct model_op *event, *request;
 
         model_lookup(world->server.model, call->event, call->key[0] != '\0' ? call->key : NULL,
-                     &record, &request);
-        call->has_record = record != NULL;
-        if (record != NULL)
-                call->record = parse_record(record);
+                     &event, &request);
+        call->has_record = event != NULL;
+        if (event != NULL)
+                call->record = *event->parsed;
         call->has_request = request != NULL;
         if (request != NULL) {
                 strcpy(call->known_fingerprint, request->fingerprint);
@@ -325,13 +317,13 @@ static int by_id(const void *a, const void *b)
 
 static void do_state(struct world *world, struct call *call)
 {
-        const char *records[EVENTS_AT_ALL];
+        const struct model_op *ops[EVENTS_AT_ALL];
 
-        call->n_states = model_state(world->server.model, EVENTS_AT_ALL, records);
+        call->n_states = model_state(world->server.model, EVENTS_AT_ALL, ops);
         call->states = calloc(call->n_states + 1, sizeof(call->states[0]));
         check(call->states != NULL);
         for (size_t i = 0; i < call->n_states; i++)
-                call->states[i] = parse_record(records[i]).state;
+                call->states[i] = ops[i]->parsed->state;
         qsort(call->states, call->n_states, sizeof(call->states[0]), by_id);
         answer(world, call);
 }
