@@ -1,6 +1,7 @@
 /* gateway/node.c -- see the header. Happy path: create -> Redis link up -> durability verified, log
  * installed -> ready. Redis away: devices stay and are served from memory; readiness says so; after
- * the link is back the server's settings are asked anew, since it may be another server. */
+ * the link is back the server's settings are asked anew, since it may be another server; and every
+ * DURABLE_EVERY_MS, since somebody may have changed them, or mended them. */
 #include "gateway/node.h"
 
 #include <errno.h>
@@ -23,10 +24,11 @@
 #include "gateway/worker.h"
 #include "prefetch/loader.h"
 
-#define TICK_MS      100 /* how soon readiness is noticed */
-#define FDS_RESERVED 128 /* descriptors that are not for devices: Redis, admin, files */
+#define TICK_MS          100  /* how soon readiness is noticed */
+#define DURABLE_EVERY_MS 1000 /* how soon it is noticed that Redis' settings were changed */
+#define FDS_RESERVED     128  /* descriptors that are not for devices: Redis, admin, files */
 
-enum durable { DURABLE_UNKNOWN, DURABLE_ASKED, DURABLE_YES, DURABLE_NO };
+enum durable { DURABLE_UNKNOWN, DURABLE_YES, DURABLE_NO };
 
 struct node {
         const struct options *options;
@@ -36,7 +38,9 @@ struct node {
         unsigned n_workers;
         struct event *tick;
         uint64_t next_presence_ms;
-        enum durable durable;
+        enum durable durable; /* the last answer, if it is of this link */
+        bool is_asking;
+        uint64_t next_ask_ms;
         char durable_why[512];
         struct node_callbacks callbacks;
         bool was_ready;
@@ -49,14 +53,16 @@ static struct metric *const metrics[] = { &m_ready };
 static void on_durability(void *owner, enum err err, const char *why)
 {
         struct node *node = owner;
+        enum durable before = node->durable;
 
+        node->is_asking = false;
         if (err == OK) {
                 node->durable = DURABLE_YES;
                 return;
         }
         node->durable = err == ERR_CONFLICT || err == ERR_IO ? DURABLE_NO : DURABLE_UNKNOWN;
         snprintf(node->durable_why, sizeof(node->durable_why), "%s", why);
-        if (node->durable == DURABLE_NO) {
+        if (node->durable == DURABLE_NO && before != DURABLE_NO) {
                 log_error("DURABILITY-REFUSED", "mode=%s why=%s",
                           durability_name[node->options->durability], log_quote(why));
                 node->callbacks.on_refused(node->callbacks.owner, node->durable_why);
@@ -65,9 +71,12 @@ static void on_durability(void *owner, enum err err, const char *why)
 
 static void ask_durability(struct node *node)
 {
-        if (durability_check(follower_redis(node->follower), node->options->durability,
-                             on_durability, node) == OK)
-                node->durable = DURABLE_ASKED;
+        if (node->is_asking ||
+            durability_check(follower_redis(node->follower), node->options->durability,
+                             on_durability, node) != OK)
+                return; /* the next tick asks */
+        node->is_asking = true;
+        node->next_ask_ms = clock_mono_ms() + DURABLE_EVERY_MS;
 }
 
 static void on_link(void *owner, bool up)
@@ -142,7 +151,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
                 }
         }
         node->was_ready = ready;
-        if (node->durable == DURABLE_UNKNOWN && redis_is_up(follower_redis(node->follower)))
+        if (clock_mono_ms() >= node->next_ask_ms && redis_is_up(follower_redis(node->follower)))
                 ask_durability(node);
         if (clock_mono_ms() >= node->next_presence_ms) {
                 node->next_presence_ms = clock_mono_ms() + PRESENCE_EVERY_MS;
@@ -162,7 +171,9 @@ static uint64_t device_limit(const struct options *options)
                                 log_warn("FD-LIMIT", "why=%s", log_quote(strerror(errno)));
                         getrlimit(RLIMIT_NOFILE, &limit);
                 }
-                if (limit.rlim_cur > FDS_RESERVED && limit.rlim_cur - FDS_RESERVED < fits)
+                if (limit.rlim_cur <= FDS_RESERVED)
+                        fits = 1;
+                else if (limit.rlim_cur - FDS_RESERVED < fits)
                         fits = limit.rlim_cur - FDS_RESERVED;
         }
         if (options->max_devices > fits)

@@ -19,11 +19,11 @@ struct event_base;
 struct node;
 
 struct node_callbacks {
-        /* Ready for devices for the first time. */
+        /* Ready for devices: at first, and again whenever it was not for a while. */
         void (*on_ready)(void *owner);
         /* The Redis behind us cannot keep the durability asked for; `why` names the line to change. At
          * start the node must then not run at all (contract line 1); later, changes are refused by
-         * node_why_not_writable until it is mended. May come more than once. */
+         * node_why_not_writable until it is mended, which is noticed by itself. May come more than once. */
         void (*on_refused)(void *owner, const char *why);
         void *owner;
 };
