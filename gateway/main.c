@@ -4,9 +4,9 @@
  *   options -> private redis-server (unless --redis) -> node (follower, workers) -> writer -> admin
  * API -> loop
  *
- * SIGINT or SIGTERM: no new devices, `goaway` to those that are here, end when they are gone or
- * after DRAIN_MS. A second signal ends it at once. Exit status 0 after a signal, 1 if it could not
- * run or go on, 2 for wrong options. */
+ * SIGINT or SIGTERM: no new devices and no new changes, `goaway` to the devices that are here, end
+ * when they are gone and every change is answered, or after DRAIN_MS. A second signal ends it at
+ * once. Exit status 0 after a signal, 1 if it could not run or go on, 2 for wrong options. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +24,10 @@
 #include "gateway/options.h"
 #include "producer/admin.h"
 
-#define DRAIN_MS 2000 /* devices are told within the first half of it */
+#define DRAIN_MS   2000 /* devices are told within the first half of it */
+#define IDLE_TICKS 2    /* of the drain: the last answer leaves in the turn after it was given */
+
+_Static_assert(DRAIN_MS > ADMIN_ANSWER_MS, "whoever asked before the signal gets an answer");
 
 struct kickoffd {
         struct options options;
@@ -35,6 +38,7 @@ struct kickoffd {
         struct admin *admin;
         struct event *on_int, *on_term, *drain_tick;
         uint64_t drain_until_ms; /* 0 = not draining */
+        unsigned idle_ticks;     /* in a row, while draining */
         bool was_ready; /* once ready, a Redis that cannot keep its promise only stops writes */
         int exit_status;
 };
@@ -74,7 +78,10 @@ static const char *why_not_ready(void *owner)
 
 static const char *why_not_writable(void *owner)
 {
-        return node_why_not_writable(((const struct kickoffd *)owner)->node);
+        const struct kickoffd *k = owner;
+
+        return k->drain_until_ms ? "this node is leaving: nothing was done; ask another node"
+                                 : node_why_not_writable(k->node);
 }
 
 static void on_ready(void *owner)
@@ -88,7 +95,8 @@ static void on_drain_tick(evutil_socket_t fd, short what, void *arg)
 
         (void)fd;
         (void)what;
-        if (node_is_empty(k->node) || clock_mono_ms() >= k->drain_until_ms)
+        k->idle_ticks = node_is_empty(k->node) && !admin_is_busy(k->admin) ? k->idle_ticks + 1 : 0;
+        if (k->idle_ticks >= IDLE_TICKS || clock_mono_ms() >= k->drain_until_ms)
                 end(k, 0);
 }
 

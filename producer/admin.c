@@ -85,3 +85,17 @@ uint16_t admin_port(const struct admin *admin)
 {
         return httpd_port(admin->httpd);
 }
+
+bool admin_is_busy(const struct admin *admin)
+{
+        const struct pending *pending;
+
+        if (admin == NULL)
+                return false;
+        LIST_FOREACH(pending, &admin->pendings, entry)
+        {
+                if (pending_is_open(pending))
+                        return true;
+        }
+        return false;
+}

@@ -4,6 +4,7 @@
  * Control thread only. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/check.h"
@@ -40,6 +41,8 @@ must_check enum err admin_create(struct event_base *base, const struct admin_opt
  * the link are destroyed. NULL is fine. */
 void admin_destroy(struct admin *admin);
 uint16_t admin_port(const struct admin *admin);
+/* Somebody still waits for an answer, for ADMIN_ANSWER_MS at most. NULL is not busy. */
+bool admin_is_busy(const struct admin *admin);
 
 /* The routes, for checks against openapi.yaml: "GET /v1/events"; NULL past the end. */
 const char *admin_route(unsigned i, char *out, unsigned size);
