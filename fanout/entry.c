@@ -7,30 +7,19 @@
 
 #include <jansson.h>
 
-#include "proto/ws.h"
+#include "fanout/frame.h"
 
 #define HEX_LEN 16 /* of an epoch or a tag, see proto/token.h */
 
-static const enum ws_opcode opcode_for[ENCODINGS] = {
-        [ENCODING_JSON] = WS_TEXT, [ENCODING_MSGPACK] = WS_BINARY
-};
-
 static struct blob *make_frame(const struct signal *signal, enum encoding encoding)
 {
-        uint8_t header[WS_HEADER_MAX];
-        struct buf payload = BUF_INIT, frame = BUF_INIT;
-        struct blob *blob = NULL;
+        struct buf payload = BUF_INIT;
+        struct blob *frame;
 
         message_encode_signal(signal, encoding, &payload);
-        if (!payload.failed) {
-                buf_add(&frame, header, ws_header(header, opcode_for[encoding], payload.len));
-                buf_add(&frame, payload.data, payload.len);
-        }
-        if (!payload.failed && !frame.failed)
-                blob = blob_create(frame.data, frame.len);
+        frame = frame_create(encoding, &payload);
         buf_fini(&payload);
-        buf_fini(&frame);
-        return blob;
+        return frame;
 }
 
 struct entry *entry_create(const struct signal *signal, uint64_t prev_tag)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/ws.h"
+#include "fanout/frame.h"
 
 struct snapshot {
         _Atomic uint32_t refs;
@@ -105,22 +105,14 @@ const struct event_state *snapshot_find(const struct snapshot *snapshot, const c
 static struct blob *make_frame(const struct snapshot *snapshot, enum reset_reason reason,
                                enum encoding encoding)
 {
-        enum ws_opcode opcode = encoding == ENCODING_JSON ? WS_TEXT : WS_BINARY;
-        uint8_t header[WS_HEADER_MAX];
-        struct buf payload = BUF_INIT, frame = BUF_INIT;
-        struct blob *blob = NULL;
+        struct buf payload = BUF_INIT;
+        struct blob *frame;
 
         message_encode_reset(reason, &snapshot->token, snapshot->events, snapshot->n, encoding,
                              &payload);
-        if (!payload.failed) {
-                buf_add(&frame, header, ws_header(header, opcode, payload.len));
-                buf_add(&frame, payload.data, payload.len);
-        }
-        if (!payload.failed && !frame.failed)
-                blob = blob_create(frame.data, frame.len);
+        frame = frame_create(encoding, &payload);
         buf_fini(&payload);
-        buf_fini(&frame);
-        return blob;
+        return frame;
 }
 
 struct blob *snapshot_frame(struct snapshot *snapshot, enum reset_reason reason,

@@ -199,19 +199,6 @@ static void answer_one(struct question *question, const struct event *event)
         reply_view(request, 200, view_event(event));
 }
 
-static void answer_all(struct question *question, const struct event *events, size_t n)
-{
-        json_t *array = json_array();
-
-        for (size_t i = 0; array != NULL && i < n; i++) {
-                if (json_array_append_new(array, view_event(&events[i])) != 0) {
-                        json_decref(array);
-                        array = NULL;
-                }
-        }
-        reply_view(question->pending.request, 200, json_pack("{s:o}", "events", array));
-}
-
 static void on_events(void *owner, enum err err, const struct event *events, size_t n)
 {
         struct question *question = owner;
@@ -222,7 +209,8 @@ static void on_events(void *owner, enum err err, const struct event *events, siz
                 else if (question->event[0] != '\0')
                         answer_one(question, n > 0 ? &events[0] : NULL);
                 else
-                        answer_all(question, events, n);
+                        reply_view(question->pending.request, 200,
+                                   json_pack("{s:o}", "events", view_events(events, n)));
                 pending_answered(&question->pending);
         }
         pending_finish(&question->pending);

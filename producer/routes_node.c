@@ -13,18 +13,11 @@ static void on_nodes(void *owner, enum err err, const struct presence *nodes, si
         struct pending *pending = owner;
 
         if (pending_is_open(pending)) {
-                json_t *array = err == OK ? json_array() : NULL;
-
-                for (size_t i = 0; array != NULL && i < n; i++) {
-                        if (json_array_append_new(array, view_node(&nodes[i])) != 0) {
-                                json_decref(array);
-                                array = NULL;
-                        }
-                }
                 if (err != OK)
                         reply_redis(pending->request, err);
                 else
-                        reply_view(pending->request, 200, json_pack("{s:o}", "nodes", array));
+                        reply_view(pending->request, 200,
+                                   json_pack("{s:o}", "nodes", view_nodes(nodes, n)));
                 pending_answered(pending);
         }
         pending_finish(pending);

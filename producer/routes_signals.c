@@ -17,19 +17,6 @@ struct question {
         bool is_one; /* the signal after + 1 alone */
 };
 
-static json_t *view_signals(struct entry *const *entries, size_t n)
-{
-        json_t *array = json_array();
-
-        for (size_t i = 0; array != NULL && i < n; i++) {
-                if (json_array_append_new(array, view_signal(&entries[i]->signal)) != 0) {
-                        json_decref(array);
-                        array = NULL;
-                }
-        }
-        return array;
-}
-
 /* `head` is of the same moment as the entries: with a later one, a signal that came in between
  * would look like one that is gone, and be skipped. */
 static void answer_many(struct question *question, struct entry *const *entries, size_t n,

@@ -43,6 +43,15 @@ json_t *view_event(const struct event *event)
                          stages, "auto_start", (int)event->auto_start);
 }
 
+json_t *view_events(const struct event *events, size_t n)
+{
+        json_t *array = json_array();
+
+        for (size_t i = 0; i < n; i++)
+                array = appended(array, view_event(&events[i]));
+        return array;
+}
+
 json_t *view_change(const struct token *token, enum durability durability,
                     const struct event *event)
 {
@@ -76,6 +85,15 @@ json_t *view_signal(const struct signal *signal)
         return made;
 }
 
+json_t *view_signals(struct entry *const *entries, size_t n)
+{
+        json_t *array = json_array();
+
+        for (size_t i = 0; i < n; i++)
+                array = appended(array, view_signal(&entries[i]->signal));
+        return array;
+}
+
 json_t *view_row(const struct bundle_row *row)
 {
         return json_pack("{s:s, s:s, s:I, s:s}", "cohort", row->cohort, "sha256", row->sha256,
@@ -91,12 +109,21 @@ json_t *view_rows(const struct bundle_index *index)
         return rows;
 }
 
-json_t *view_node(const struct presence *node)
+static json_t *view_node(const struct presence *node)
 {
         return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:b}", "name", node->name, "listen",
                          node->listen, "version", node->version, "devices",
                          (json_int_t)node->devices, "seq", (json_int_t)node->seq, "seen",
                          view_time(node->seen), "gone", (int)node->gone);
+}
+
+json_t *view_nodes(const struct presence *nodes, size_t n)
+{
+        json_t *array = json_array();
+
+        for (size_t i = 0; i < n; i++)
+                array = appended(array, view_node(&nodes[i]));
+        return array;
 }
 
 json_t *view_commands(unsigned legal)

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "fanout/durability.h"
+#include "fanout/entry.h"
 #include "fanout/event.h"
 #include "fanout/presence.h"
 #include "prefetch/bundle.h"
@@ -17,8 +18,10 @@ json_t *view_event(const struct event *event);
 /* {epoch, seq, token, durability, event} */
 json_t *view_change(const struct token *token, enum durability durability,
                     const struct event *event);
+json_t *view_events(const struct event *events, size_t n);
 json_t *view_signal(const struct signal *signal);
+json_t *view_signals(struct entry *const *entries, size_t n);
 json_t *view_row(const struct bundle_row *row);      /* {cohort, sha256, size, content_type} */
 json_t *view_rows(const struct bundle_index *index); /* NULL index = [] */
-json_t *view_node(const struct presence *node);
+json_t *view_nodes(const struct presence *nodes, size_t n);
 json_t *view_commands(unsigned legal); /* names of a set of 1u << command_kind */
