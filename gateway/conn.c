@@ -13,6 +13,9 @@
 #include "gateway/worker_inside.h"
 
 _Static_assert(sizeof(struct session) == 64, "a session is one cache line");
+_Static_assert(
+    sizeof(struct conn) + sizeof(struct block) + 2 * 16 <= 8192,
+    "contract line 11: what a peer that has not been let in can make us hold, with malloc's headers");
 _Static_assert(sizeof(struct conn) <= 144, "design.md: memory per idle session");
 
 #define CONNS_FIRST 1024
