@@ -25,6 +25,9 @@
 #include "proto/keys.h"
 
 #define TICK_MS 100
+/* The subscriber asks for a sign of life once a second; with this its silence is noticed within the
+ * two seconds of contract line 8. */
+#define SUBSCRIBER_TIMEOUT_MS 900
 
 struct follower {
         struct follower_options options;
@@ -390,6 +393,7 @@ static enum err create_links(struct follower *follower, struct event_base *base)
         if (err != OK)
                 return err;
         options.name = "signals";
+        options.timeout_ms = SUBSCRIBER_TIMEOUT_MS;
         options.on_state = on_subscriber_state;
         err = redis_create(base, &options, &follower->subscriber);
         if (err != OK)
