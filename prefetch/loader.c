@@ -5,8 +5,9 @@
  * it is being read: the ask joins the list; or the read begins. All asks of one list are answered
  * together.
  *
- * Body reads share the command link with the writer, so only so many bytes of them are under way at
- * once; the others wait their turn here. A start must not stand behind a herd's prefetch.
+ * Reads share the command link with the writer, so only so many indexes and so many bytes of bodies
+ * are under way at once; the others wait their turn here. A start must not stand behind a herd's
+ * prefetch.
  *
  * Nothing is kept for its own sake: a sweep drops what no worker holds any more. Failure is told to
  * all who ask, and not remembered: the caches space out their next tries. */
@@ -25,10 +26,12 @@
 #include "prefetch/port.h"
 #include "prefetch/store.h"
 
-#define READS_MAX      64u                /* bodies being read at once */
-#define READ_BYTES_MAX (4u * 1024 * 1024) /* bytes of them */
-#define SWEEP_S        5
-#define INDEX_KEY_MAX  (EVENT_ID_MAX + 1 + 16 + 1 + 20)
+/* Indexes being read at once: one of 20,000 cohorts is some megabytes, and none tells its size. */
+#define INDEX_READS_MAX 4u
+#define READS_MAX       64u                /* bodies being read at once */
+#define READ_BYTES_MAX  (4u * 1024 * 1024) /* bytes of them */
+#define SWEEP_S         5
+#define INDEX_KEY_MAX   (EVENT_ID_MAX + 1 + 16 + 1 + 20)
 
 static struct metric m_indexes =
     METRIC_COUNTER("kickoff_prefetch_reads_total{what=\"index\"}", "Reads of bundles from Redis.");
@@ -65,6 +68,7 @@ struct index_slot {
         char key[INDEX_KEY_MAX + 1];
         struct bundle_index *index; /* NULL until it has come */
         struct ask_list asks;
+        STAILQ_ENTRY(index_slot) turn;
         UT_hash_handle hh;
 };
 
@@ -83,9 +87,11 @@ struct loader {
         struct index_slot *indexes;
         struct body_slot *bodies;
         LIST_HEAD(load_list, load) loads;
-        STAILQ_HEAD(turn_list, body_slot) turns; /* bodies waiting to be read */
-        unsigned reads;                          /* bodies being read */
-        uint32_t read_bytes;                     /* of them */
+        STAILQ_HEAD(index_turns, index_slot) index_turns; /* waiting to be read */
+        unsigned index_reads;                             /* being read */
+        STAILQ_HEAD(turn_list, body_slot) turns;          /* bodies waiting to be read */
+        unsigned reads;                                   /* bodies being read */
+        uint32_t read_bytes;                              /* of them */
         bool is_closing;
 };
 
@@ -154,18 +160,24 @@ static void index_done(struct loader *loader, struct index_slot *slot, enum err 
                 index_slot_free(loader, slot);
 }
 
+static void start_indexes(struct loader *loader);
+
 static void on_index(void *owner, enum err err, struct bundle_index *index)
 {
         struct load *load = owner;
         struct index_slot *slot = load->index_slot;
         struct loader *loader = load_finish(load);
 
-        if (loader != NULL)
-                index_done(loader, slot, err, index);
+        if (loader == NULL)
+                return;
+        loader->index_reads--;
+        index_done(loader, slot, err, index);
+        start_indexes(loader);
 }
 
-static void start_index(struct loader *loader, struct index_slot *slot, const struct ask *ask)
+static void start_index(struct loader *loader, struct index_slot *slot)
 {
+        const struct ask *ask = STAILQ_FIRST(&slot->asks);
         struct load *load = load_create(loader);
         enum err err = ERR_NOMEM;
 
@@ -177,8 +189,21 @@ static void start_index(struct loader *loader, struct index_slot *slot, const st
                 if (err != OK)
                         (void)load_finish(load);
         }
-        if (err != OK)
+        if (err == OK)
+                loader->index_reads++;
+        else
                 index_done(loader, slot, err, NULL);
+}
+
+static void start_indexes(struct loader *loader)
+{
+        struct index_slot *slot;
+
+        while (loader->index_reads < INDEX_READS_MAX &&
+               (slot = STAILQ_FIRST(&loader->index_turns)) != NULL) {
+                STAILQ_REMOVE_HEAD(&loader->index_turns, turn);
+                start_index(loader, slot);
+        }
 }
 
 static struct index_slot *index_slot_create(struct loader *loader, const char *key)
@@ -227,7 +252,8 @@ static void ask_index(struct loader *loader, struct ask *ask)
                 return;
         }
         STAILQ_INSERT_TAIL(&slot->asks, ask, entry);
-        start_index(loader, slot, ask);
+        STAILQ_INSERT_TAIL(&loader->index_turns, slot, turn);
+        start_indexes(loader);
 }
 
 /* --- bodies and responses ------------------------------------------------------------------ */
@@ -481,6 +507,7 @@ enum err loader_create(struct event_base *base, struct redis *redis, const char 
         check(strlen(ns) <= NAMESPACE_MAX);
         strcpy(loader->ns, ns);
         LIST_INIT(&loader->loads);
+        STAILQ_INIT(&loader->index_turns);
         STAILQ_INIT(&loader->turns);
         err = mailbox_create(base, loader, &loader->mailbox);
         if (err != OK)

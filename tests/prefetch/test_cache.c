@@ -11,6 +11,7 @@
 #include <criterion/new/assert.h>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "fanout/event.h"
 #include "prefetch/store.h"
 #include "tests/support/redis_server.h"
@@ -229,6 +230,52 @@ Test(cache, many_who_wait_cause_one_read)
         cr_assert(not(eq(ptr, strstr(calls, "cmdstat_get:calls=1,"), NULL)), "%s", calls);
         cr_assert(not(eq(ptr, strstr(calls, "cmdstat_hgetall:calls=1,"), NULL)), "%s", calls);
         free(calls);
+}
+
+static int64_t index_reads(void)
+{
+        static const char name[] = "kickoff_prefetch_reads_total{what=\"index\"} ";
+        struct buf text = BUF_INIT;
+        const char *line;
+        int64_t n;
+
+        metrics_render(&text);
+        buf_char(&text, '\0');
+        line = strstr(text.data, name);
+        cr_assert(not(eq(ptr, (void *)line, NULL)));
+        n = atoll(line + sizeof(name) - 1);
+        buf_fini(&text);
+        return n;
+}
+
+Test(cache, a_herd_over_many_events_leaves_the_link_to_the_writer)
+{
+        const struct token token = { 1, 1, 77 };
+        struct event_state states[20];
+        struct bundle_response *response;
+        int64_t before = index_reads();
+
+        memset(states, 0, sizeof(states));
+        for (int i = 0; i < 20; i++) {
+                snprintf(states[i].event, sizeof(states[i].event), "cup-%02d", i);
+                strcpy(states[i].stage, "scheduled");
+                states[i].version = states[i].bundle = 1;
+                publish(states[i].event, 1);
+                put_row(states[i].event, "default", "body");
+        }
+        rig.snapshot = snapshot_create(&token, states, 20);
+        test_redis_pause(rig.server);
+        for (int i = 0; i < 20; i++)
+                cr_assert(eq(int,
+                             cache_get(rig.cache, rig.snapshot, states[i].event, "default",
+                                       &states[i], rig.now_ms, &response),
+                             CACHE_WAITING));
+        TURN_UNTIL(index_reads() > before);
+        cr_assert(eq(i64, index_reads() - before, 4)); /* all letters are read in one turn */
+        test_redis_resume(rig.server);
+        TURN_UNTIL(rig.told.n == 20);
+        cr_assert(eq(i64, index_reads() - before, 20));
+        cr_assert(eq(int, rig.told.answer, CACHE_HIT));
 }
 
 Test(cache, a_new_version_replaces_the_old_and_unchanged_bodies_are_not_read_again)
