@@ -3,65 +3,19 @@
 #include "tests/sim/invariants.h"
 
 #include <inttypes.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "fanout/ring.h"
 #include "tests/sim/sim_conn.h"
 #include "tests/sim/sim_device.h"
 #include "tests/sim/sim_node.h"
 
+/* Of the quiet's 60 s: ping, pong awaited, goaway, and what a node waits after it. */
+#define GONE_BY_MS 59000
+/* Of one node, in 50 s: its head once a second, and late wishes of producers. */
+#define QUIET_ASKS_MAX   120
 #define KEYS_LOOKED_BACK 400 /* commits; a producer gives up long before */
-
-/* --- saying it ------------------------------------------------------------------------------ */
-
-static struct world *watched;
-
-static void print_report(const struct world *world)
-{
-        printf("at step %" PRIu64 ", virtual time %" PRIu64 " ms. The last happenings:\n",
-               world->step, world->now_ms);
-        trace_print(&world->trace);
-        faults_print(world);
-        printf("repeat with: sim --seed %" PRIu64 " --trace%s\n", world->seed,
-               world->epochs ? " --epochs" : "");
-        fflush(stdout);
-}
-
-static void broken(struct world *world, const char *line, const char *fmt, ...) printf_like(3, 4);
-
-static void broken(struct world *world, const char *line, const char *fmt, ...)
-{
-        va_list args;
-
-        printf("BROKEN %s: ", line);
-        va_start(args, fmt);
-        vprintf(fmt, args);
-        va_end(args);
-        putchar('\n');
-        print_report(world);
-        _exit(1);
-}
-
-static void on_signal(int signal)
-{
-        printf("BROKEN check: the code under test stopped itself (signal %d), see stderr\n",
-               signal);
-        if (watched != NULL)
-                print_report(watched);
-        _exit(1);
-}
-
-void invariants_watch(struct world *world)
-{
-        watched = world;
-        signal(SIGABRT, on_signal);
-        signal(SIGSEGV, on_signal);
-}
 
 /* --- commits -------------------------------------------------------------------------------- */
 
@@ -74,8 +28,8 @@ void invariants_committed(struct world *world, const struct past *past)
         bool has_version = false;
 
         if (last == NULL || last->lost)
-                broken(world, "line 4 one_order", "%" PRIu64 " does not follow what the log has",
-                       past->token.seq);
+                invariants_broken(world, "line 4 one_order",
+                                  "%" PRIu64 " does not follow what the log has", past->token.seq);
         for (unsigned i = this; i > 0 && !has_version; i--) {
                 const struct past *other = &history->pasts[i - 1];
 
@@ -84,22 +38,25 @@ void invariants_committed(struct world *world, const struct past *past)
                         continue;
                 has_version = true;
                 if (past->signal.state.version != other->signal.state.version + 1)
-                        broken(world, "line 13 one_winner", "version %" PRIu64 " after %" PRIu64,
-                               past->signal.state.version, other->signal.state.version);
+                        invariants_broken(world, "line 13 one_winner",
+                                          "version %" PRIu64 " after %" PRIu64,
+                                          past->signal.state.version, other->signal.state.version);
         }
         for (unsigned i = this; i > 0 && this - i < KEYS_LOOKED_BACK; i--) {
                 const struct past *other = &history->pasts[i - 1];
 
                 if (!other->lost && !other->wiped && other->key[0] != '\0' &&
                     strcmp(other->key, past->key) == 0)
-                        broken(world, "line 3 same_key", "key %s made %" PRIu64 " and %" PRIu64,
-                               past->key, other->token.seq, past->token.seq);
+                        invariants_broken(world, "line 3 same_key",
+                                          "key %s made %" PRIu64 " and %" PRIu64, past->key,
+                                          other->token.seq, past->token.seq);
         }
         for (unsigned i = 0; i < this && world->epochs; i++) {
                 if (history->pasts[i].token.epoch == past->token.epoch &&
                     history->pasts[i].token.seq == past->token.seq)
-                        broken(world, "line 7 new_epoch",
-                               "%" PRIu64 " was given a second time in one epoch", past->token.seq);
+                        invariants_broken(world, "line 7 new_epoch",
+                                          "%" PRIu64 " was given a second time in one epoch",
+                                          past->token.seq);
         }
 }
 
@@ -109,22 +66,24 @@ void invariants_acknowledged(struct world *world, const char *key, const struct 
         struct past *past = history_find(&world->history, token);
 
         if (past == NULL || strcmp(past->key, key) != 0)
-                broken(world, "line 3 same_key", "a producer was told %" PRIu64 ", not its own",
-                       token->seq);
+                invariants_broken(world, "line 3 same_key",
+                                  "a producer was told %" PRIu64 ", not its own", token->seq);
         if (!past->safe)
-                broken(world, "line 1 durable", "%" PRIu64 " was acknowledged before its sync",
-                       token->seq);
+                invariants_broken(world, "line 1 durable",
+                                  "%" PRIu64 " was acknowledged before its sync", token->seq);
         if (wanted != 0 && version != wanted)
-                broken(world, "line 13 one_winner",
-                       "expected to make version %" PRIu64 ", made %" PRIu64, wanted, version);
+                invariants_broken(world, "line 13 one_winner",
+                                  "expected to make version %" PRIu64 ", made %" PRIu64, wanted,
+                                  version);
         past->acknowledged = true;
 }
 
 void invariants_lost(struct world *world, const struct past *past, bool rolled_back)
 {
         if (world->server.fsync && !rolled_back && past->acknowledged)
-                broken(world, "line 1 durable", "%" PRIu64 " was acknowledged, and a crash lost it",
-                       past->token.seq);
+                invariants_broken(world, "line 1 durable",
+                                  "%" PRIu64 " was acknowledged, and a crash lost it",
+                                  past->token.seq);
 }
 
 /* --- states --------------------------------------------------------------------------------- */
@@ -137,12 +96,13 @@ static const struct past *expect_state(struct world *world, const char *who, uns
         const struct past *past = history_find(&world->history, token);
 
         if (past == NULL)
-                broken(world, "line 2 no_phantoms", "%s %u is at %" PRIu64 ".%04x, which never was",
-                       who, index, token->seq, (unsigned)(token->tag & 0xffff));
+                invariants_broken(world, "line 2 no_phantoms",
+                                  "%s %u is at %" PRIu64 ".%04x, which never was", who, index,
+                                  token->seq, (unsigned)(token->tag & 0xffff));
         if (past->state != history_hash_all(states, n))
-                broken(world, "line 6 no_silent_gap",
-                       "%s %u is at %" PRIu64 ".%04x, but holds another state", who, index,
-                       token->seq, (unsigned)(token->tag & 0xffff));
+                invariants_broken(world, "line 6 no_silent_gap",
+                                  "%s %u is at %" PRIu64 ".%04x, but holds another state", who,
+                                  index, token->seq, (unsigned)(token->tag & 0xffff));
         return past;
 }
 
@@ -181,9 +141,9 @@ static void expect_forward(struct world *world, const char *who, unsigned index,
                 leads_back |= now[event] < note->newest[event];
         if (leads_back &&
             (!forgets || world->epochs || !history_epoch_is_broken(&world->history, token->epoch)))
-                broken(world, "line 7 never_backwards",
-                       "%s %u: to %" PRIu64 " after %" PRIu64 " of the same epoch", who, index,
-                       token->seq, note->highest);
+                invariants_broken(world, "line 7 never_backwards",
+                                  "%s %u: to %" PRIu64 " after %" PRIu64 " of the same epoch", who,
+                                  index, token->seq, note->highest);
         note->highest = token->seq;
         memcpy(note->newest, now, sizeof(now));
 }
@@ -195,8 +155,8 @@ void invariants_node(struct world *world, struct node *node, bool installed)
         const struct event_state *states = snapshot_events(node->snapshot, &n);
 
         if (installed && !token_equal(token, &node->core.head))
-                broken(world, "line 6 no_silent_gap", "node %u installed what it did not say",
-                       node->index);
+                invariants_broken(world, "line 6 no_silent_gap",
+                                  "node %u installed what it did not say", node->index);
         expect_state(world, "node", node->index, token, states, n);
         expect_forward(world, "node", node->index, installed, token, states, n, &node->notes);
 }
@@ -229,15 +189,15 @@ void invariants_node_sight(struct world *world, struct node *node)
         if (!says_fine)
                 return;
         if (world->now_ms - node->answered_ms > FOLLOWER_STALE_MS)
-                broken(world, "line 8 blindness",
-                       "node %u heard nothing for %" PRIu64 " ms and is content", node->index,
-                       world->now_ms - node->answered_ms);
+                invariants_broken(world, "line 8 blindness",
+                                  "node %u heard nothing for %" PRIu64 " ms and is content",
+                                  node->index, world->now_ms - node->answered_ms);
         /* An answer tells of the moment it was made, and may be as old as one is waited for. */
         if (head.epoch == node->core.head.epoch && head.seq > node->core.head.seq &&
             behind_ms(world, node) > FOLLOWER_STALE_MS + FOLLOWER_REPLY_WAIT_MS)
-                broken(world, "line 8 blindness",
-                       "node %u is behind for %" PRIu64 " ms and is content", node->index,
-                       behind_ms(world, node));
+                invariants_broken(world, "line 8 blindness",
+                                  "node %u is behind for %" PRIu64 " ms and is content",
+                                  node->index, behind_ms(world, node));
 }
 
 /* --- workers -------------------------------------------------------------------------------- */
@@ -263,10 +223,23 @@ void invariants_worker(struct world *world, struct worker *worker)
 
         expect_state(world, "a worker of node", index, head, states, n);
         if (kept > world->ring_capacity)
-                broken(world, "line 11 bounds", "the ring of node %u keeps %" PRIu64, index, kept);
+                invariants_broken(world, "line 11 bounds", "the ring of node %u keeps %" PRIu64,
+                                  index, kept);
         if (log_is_whole(world) && kept < promised)
-                broken(world, "line 5 at_least_once",
-                       "the ring of node %u keeps %" PRIu64 " of %" PRIu64, index, kept, promised);
+                invariants_broken(world, "line 5 at_least_once",
+                                  "the ring of node %u keeps %" PRIu64 " of %" PRIu64, index, kept,
+                                  promised);
+}
+
+/* The end lies within the last fifth (session.c); the device joined a little before it was greeted.
+ */
+void invariants_recycled(struct world *world, const struct sim_conn *conn)
+{
+        if (world->now_ms - conn->opened_ms < world->lifetime_ms - world->lifetime_ms / 5)
+                invariants_broken(world, "line 10 drain_and_recycle",
+                                  "device %u was told to leave after %" PRIu64 " ms of %u",
+                                  conn->device->index, world->now_ms - conn->opened_ms,
+                                  world->lifetime_ms);
 }
 
 void invariants_conn(struct world *world, const struct sim_conn *conn)
@@ -276,11 +249,12 @@ void invariants_conn(struct world *world, const struct sim_conn *conn)
         if (!conn->at_node || conn->is_closing)
                 return;
         if (conn->n_pending > PENDING_MAX || conn->n_queue > SOCKET_MAX)
-                broken(world, "line 11 bounds", "%u frames wait for device %u", conn->n_pending,
-                       conn->device->index);
+                invariants_broken(world, "line 11 bounds", "%u frames wait for device %u",
+                                  conn->n_pending, conn->device->index);
         if (session->pending_reset == 0 && session->acked > session->cursor)
-                broken(world, "line 4 one_order", "device %u acknowledged what it was not sent",
-                       conn->device->index);
+                invariants_broken(world, "line 4 one_order",
+                                  "device %u acknowledged what it was not sent",
+                                  conn->device->index);
 }
 
 /* --- devices -------------------------------------------------------------------------------- */
@@ -294,19 +268,21 @@ void invariants_device_signal(struct world *world, struct device *device,
         if (past == NULL || !history_same(&past->signal.state, &signal->state) ||
             past->signal.kind != signal->kind || past->signal.sent != signal->sent ||
             past->signal.window_ms != signal->window_ms)
-                broken(world, "line 2 no_phantoms",
-                       "device %u was sent %" PRIu64 ", which nobody committed", device->index,
-                       token->seq);
+                invariants_broken(world, "line 2 no_phantoms",
+                                  "device %u was sent %" PRIu64 ", which nobody committed",
+                                  device->index, token->seq);
         if (!past->safe)
-                broken(world, "line 2 no_phantoms",
-                       "device %u was sent %" PRIu64 " before its sync", device->index, token->seq);
+                invariants_broken(world, "line 2 no_phantoms",
+                                  "device %u was sent %" PRIu64 " before its sync", device->index,
+                                  token->seq);
         if (token->epoch != place->epoch || token->seq != place->seq + 1)
-                broken(world, "line 4 one_order", "device %u: %" PRIu64 " after %" PRIu64,
-                       device->index, token->seq, place->seq);
+                invariants_broken(world, "line 4 one_order",
+                                  "device %u: %" PRIu64 " after %" PRIu64, device->index,
+                                  token->seq, place->seq);
         if (past->prev != place->tag)
-                broken(world, "line 6 no_silent_gap",
-                       "device %u: %" PRIu64 " follows another %" PRIu64 " than it has",
-                       device->index, token->seq, place->seq);
+                invariants_broken(world, "line 6 no_silent_gap",
+                                  "device %u: %" PRIu64 " follows another %" PRIu64 " than it has",
+                                  device->index, token->seq, place->seq);
 }
 
 void invariants_device_reset(struct world *world, struct device *device, const struct token *token,
@@ -341,9 +317,9 @@ void invariants_device_reset(struct world *world, struct device *device, const s
                 device->notes = (struct notes){ .next = 0 };
         device->sent_garbage = false;
         if (!has_cause)
-                broken(world, "line 5 at_least_once",
-                       "device %u at %" PRIu64 " was reset (%s) without a cause", device->index,
-                       place->seq, reset_reason_name[reason]);
+                invariants_broken(world, "line 5 at_least_once",
+                                  "device %u at %" PRIu64 " was reset (%s) without a cause",
+                                  device->index, place->seq, reset_reason_name[reason]);
 }
 
 void invariants_device_state(struct world *world, struct device *device, bool was_reset)
@@ -351,8 +327,8 @@ void invariants_device_state(struct world *world, struct device *device, bool wa
         const struct token *place = &device->place;
 
         if (!token_equal(place, &device->core.token))
-                broken(world, "line 6 no_silent_gap", "device %u is not where its SDK is",
-                       device->index);
+                invariants_broken(world, "line 6 no_silent_gap",
+                                  "device %u is not where its SDK is", device->index);
         expect_state(world, "device", device->index, place, device->states, device->n_states);
         expect_forward(world, "device", device->index, was_reset, place, device->states,
                        device->n_states, &device->notes);
@@ -362,16 +338,20 @@ void invariants_device_closes(struct world *world, const struct device *device,
                               enum close_reason reason, const char *why)
 {
         if (reason != CLOSE_NORMAL)
-                broken(world, "line 6 no_silent_gap", "device %u gave up on its node: %s",
-                       device->index, why);
+                invariants_broken(world, "line 6 no_silent_gap",
+                                  "device %u gave up on its node: %s", device->index, why);
 }
 
 void invariants_node_closes(struct world *world, const struct sim_conn *conn,
                             enum close_reason reason)
 {
+        if (reason == CLOSE_IDLE && world->now_ms - conn->pong_ms < SESSION_PONG_WAIT_MS)
+                invariants_broken(world, "line 11 no_harm",
+                                  "device %u was closed as idle %" PRIu64 " ms after its pong",
+                                  conn->device->index, world->now_ms - conn->pong_ms);
         if (close_table[reason].is_error && reason != CLOSE_TOO_SLOW)
-                broken(world, "line 11 no_harm", "device %u was closed: %s", conn->device->index,
-                       close_table[reason].name);
+                invariants_broken(world, "line 11 no_harm", "device %u was closed: %s",
+                                  conn->device->index, close_table[reason].name);
 }
 
 /* --- after all ------------------------------------------------------------------------------ */
@@ -385,10 +365,11 @@ static void expect_nodes(struct world *world)
 
                 if (!token_equal(&node->core.head, &head) ||
                     follower_is_stale(&node->core, world->now_ms))
-                        broken(world, "line 5 at_least_once",
-                               "node %u did not catch up: at %" PRIu64 " of %" PRIu64 "%s", i,
-                               node->core.head.seq, head.seq,
-                               follower_is_stale(&node->core, world->now_ms) ? ", stale" : "");
+                        invariants_broken(
+                            world, "line 5 at_least_once",
+                            "node %u did not catch up: at %" PRIu64 " of %" PRIu64 "%s", i,
+                            node->core.head.seq, head.seq,
+                            follower_is_stale(&node->core, world->now_ms) ? ", stale" : "");
         }
 }
 
@@ -397,13 +378,14 @@ static void expect_device(struct world *world, const struct device *device)
         struct token head = model_head(world->server.model);
 
         if (!token_equal(&device->place, &head))
-                broken(world, "line 5 at_least_once",
-                       "device %u did not catch up: at %" PRIu64 " of %" PRIu64, device->index,
-                       device->place.seq, head.seq);
+                invariants_broken(world, "line 5 at_least_once",
+                                  "device %u did not catch up: at %" PRIu64 " of %" PRIu64,
+                                  device->index, device->place.seq, head.seq);
 }
 
 void invariants_soon_after_quiet(struct world *world)
 {
+        world->asks_in_quiet = world->counted_asks;
         expect_nodes(world);
         for (unsigned i = 0; i < world->n_devices; i++) {
                 const struct device *device = world->devices[i];
@@ -417,13 +399,27 @@ void invariants_soon_after_quiet(struct world *world)
 
 void invariants_at_the_end(struct world *world)
 {
+        uint64_t asks = world->counted_asks - world->asks_in_quiet;
+
         expect_nodes(world);
+        if (asks > world->n_nodes * QUIET_ASKS_MAX)
+                invariants_broken(world, "line 11 bounds",
+                                  "%u nodes asked Redis %" PRIu64 " times while nothing happened",
+                                  world->n_nodes, asks);
+        for (const struct sim_conn *conn = world->conns; conn != NULL; conn = conn->next) {
+                if (conn->at_node && !conn->at_device &&
+                    world->now_ms - conn->opened_ms >= GONE_BY_MS)
+                        invariants_broken(world, "line 11 bounds",
+                                          "a node holds a connection that device %u left long ago",
+                                          conn->device->index);
+        }
         for (unsigned i = 0; i < world->n_devices; i++) {
                 const struct device *device = world->devices[i];
 
                 if (device->core.phase == DEVICE_LIVE || world->lifetime_ms < 1800000)
                         expect_device(world, device);
                 else
-                        broken(world, "line 10 any_node_may_die", "device %u is not connected", i);
+                        invariants_broken(world, "line 10 any_node_may_die",
+                                          "device %u is not connected", i);
         }
 }

@@ -15,6 +15,8 @@ struct worker;
 
 /* Whose happenings to print if something breaks; NULL = nobody's. */
 void invariants_watch(struct world *world);
+void invariants_broken(struct world *world, const char *line, const char *fmt, ...)
+    printf_like(3, 4);
 
 /* A write was carried out and is in the book: lines 3 same_key, 4 one_order, 13 one_winner. */
 void invariants_committed(struct world *world, const struct past *past);
@@ -30,6 +32,8 @@ void invariants_node(struct world *world, struct node *node, bool installed);
 void invariants_node_sight(struct world *world, struct node *node);
 /* A worker's ring has moved: line 11 bounds, 6 no_silent_gap. */
 void invariants_worker(struct world *world, struct worker *worker);
+/* It is told to leave since its lifetime is over: is it? */
+void invariants_recycled(struct world *world, const struct sim_conn *conn);
 /* After anything was done to it: line 11 bounds. */
 void invariants_conn(struct world *world, const struct sim_conn *conn);
 

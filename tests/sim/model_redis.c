@@ -70,6 +70,8 @@ static void forget_below(struct model *model, seqno below)
 
         while (gone < model->n_log && model->log[gone]->token.seq < below)
                 gone++;
+        if (gone == 0)
+                return;
         model->n_log -= gone;
         memmove(model->log, model->log + gone, model->n_log * sizeof(model->log[0]));
 }

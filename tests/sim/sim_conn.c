@@ -23,116 +23,7 @@ static struct session_config config_of(const struct world *world)
                                         .lifetime_ms = world->lifetime_ms };
 }
 
-/* --- the socket ----------------------------------------------------------------------------- */
-
-void sim_conn_drop(struct frame *frame)
-{
-        entry_unref(frame->entry);
-        snapshot_unref(frame->snapshot);
-}
-
-static void on_writable(struct world *world, void *owner, uint64_t argument, void *load);
-
-static void want_write(struct world *world, struct sim_conn *conn, bool wants)
-{
-        conn->wants_write = wants;
-        if (wants && conn->n_queue < conn->size)
-                world_in(world, 1, on_writable, conn, 0);
-}
-
-static bool put(struct world *world, struct sim_conn *conn, const struct frame *frame)
-{
-        if (conn->n_queue == conn->size)
-                return false;
-        conn->queue[(conn->first + conn->n_queue++) % SOCKET_MAX] = *frame;
-        sim_device_wake(world, conn);
-        return true;
-}
-
-bool sim_conn_take(struct world *world, struct sim_conn *conn, struct frame *ret_frame)
-{
-        if (conn->n_queue == 0)
-                return false;
-        *ret_frame = conn->queue[conn->first];
-        conn->first = (conn->first + 1) % SOCKET_MAX;
-        conn->n_queue--;
-        if (conn->at_node && conn->wants_write)
-                world_in(world, 0, on_writable, conn, 0);
-        return true;
-}
-
-/* --- output.c ------------------------------------------------------------------------------- */
-
-static void lose(struct world *world, struct sim_conn *conn)
-{
-        sim_conn_gone(world, conn);
-        sim_device_lost(world, conn);
-}
-
-/* Takes the frames' references, but for those of frames that have not begun with KEEP_BEGUN. */
-static enum output output(struct world *world, struct sim_conn *conn, struct frame *frames,
-                          unsigned n, enum output_keep how, unsigned *ret_begun)
-{
-        unsigned i = 0, waiting = conn->n_pending, begun, end;
-
-        if (faults_strike(world, FAULT_SOCKET_LOST)) {
-                for (; i < n; i++)
-                        sim_conn_drop(&frames[i]);
-                lose(world, conn);
-                return OUTPUT_LOST;
-        }
-        while (waiting == 0 && i < n && put(world, conn, &frames[i]))
-                i++;
-        *ret_begun = n;
-        if (i == n)
-                return OUTPUT_SENT;
-        begun = waiting == 0 && world_chance(world, 500) ? i + 1 : i;
-        end = how == KEEP_ALL ? n : begun;
-        if (waiting + (end - i) > PENDING_MAX) {
-                for (; i < n; i++)
-                        sim_conn_drop(&frames[i]);
-                check(waiting > 0);
-                return OUTPUT_FULL;
-        }
-        for (; i < end; i++)
-                conn->pending[conn->n_pending++] = frames[i];
-        for (; i < n; i++)
-                sim_conn_drop(&frames[i]);
-        *ret_begun = begun;
-        want_write(world, conn, true);
-        return OUTPUT_BLOCKED;
-}
-
-static enum output flush(struct world *world, struct sim_conn *conn)
-{
-        unsigned i = 0;
-
-        while (i < conn->n_pending && put(world, conn, &conn->pending[i]))
-                i++;
-        for (unsigned k = i; k < conn->n_pending; k++)
-                conn->pending[k - i] = conn->pending[k];
-        conn->n_pending -= i;
-        return conn->n_pending == 0 ? OUTPUT_SENT : OUTPUT_BLOCKED;
-}
-
-static enum output say(struct world *world, struct sim_conn *conn, struct frame frame)
-{
-        unsigned begun;
-
-        return output(world, conn, &frame, 1, KEEP_ALL, &begun);
-}
-
 /* --- ending --------------------------------------------------------------------------------- */
-
-void sim_conn_gone(struct world *world, struct sim_conn *conn)
-{
-        (void)world;
-        conn->at_node = false;
-        conn->session.state = SESSION_CLOSED;
-        for (unsigned i = 0; i < conn->n_pending; i++)
-                sim_conn_drop(&conn->pending[i]);
-        conn->n_pending = 0;
-}
 
 static void on_linger(struct world *world, void *owner, uint64_t argument, void *load)
 {
@@ -140,7 +31,7 @@ static void on_linger(struct world *world, void *owner, uint64_t argument, void 
 
         (void)argument, (void)load;
         if (conn->at_node)
-                lose(world, conn);
+                sim_socket_lose(world, conn);
 }
 
 static void close_conn(struct world *world, struct sim_conn *conn, enum close_reason reason)
@@ -150,7 +41,8 @@ static void close_conn(struct world *world, struct sim_conn *conn, enum close_re
         invariants_node_closes(world, conn, reason);
         conn->session.state = SESSION_CLOSED;
         conn->is_closing = true;
-        switch (say(world, conn, (struct frame){ .kind = FRAME_CLOSE, .close = reason })) {
+        switch (
+            sim_socket_say(world, conn, (struct frame){ .kind = FRAME_CLOSE, .close = reason })) {
         case OUTPUT_SENT:
                 sim_conn_gone(world, conn);
                 break;
@@ -158,7 +50,7 @@ static void close_conn(struct world *world, struct sim_conn *conn, enum close_re
                 world_in(world, LINGER_MS, on_linger, conn, 0);
                 break;
         case OUTPUT_FULL:
-                lose(world, conn);
+                sim_socket_lose(world, conn);
                 break;
         case OUTPUT_LOST:
                 break;
@@ -201,7 +93,7 @@ static enum output send_entries(struct world *world, struct sim_conn *conn, seqn
                         break;
                 check(action.what == DO_ENTRY && action.seq == seq + 1);
         }
-        result = output(world, conn, list, n, KEEP_BEGUN, &begun);
+        result = sim_socket_send(world, conn, list, n, KEEP_BEGUN, &begun);
         if (result == OUTPUT_LOST)
                 return result;
         if (begun < n)
@@ -220,7 +112,7 @@ static void pump(struct world *world, struct sim_conn *conn)
                 enum output result;
 
                 if (action.what == DO_NOTHING) {
-                        want_write(world, conn, false);
+                        sim_socket_want_write(world, conn, false);
                         return;
                 }
                 if (action.what == DO_CLOSE) {
@@ -228,21 +120,21 @@ static void pump(struct world *world, struct sim_conn *conn)
                         return;
                 }
                 if (action.what == DO_RESET)
-                        result = say(world, conn, reset_frame(conn, &action));
+                        result = sim_socket_say(world, conn, reset_frame(conn, &action));
                 else
                         result = send_entries(world, conn, action.seq, &frames);
                 if (result != OUTPUT_SENT)
                         return;
         }
-        want_write(world, conn, true);
+        sim_socket_want_write(world, conn, true);
 }
 
-static void on_writable(struct world *world, void *owner, uint64_t argument, void *load)
+void sim_conn_on_writable(struct world *world, void *owner, uint64_t argument, void *load)
 {
         struct sim_conn *conn = owner;
 
         (void)argument, (void)load;
-        if (!conn->at_node || !conn->wants_write || flush(world, conn) != OUTPUT_SENT)
+        if (!conn->at_node || !conn->wants_write || sim_socket_flush(world, conn) != OUTPUT_SENT)
                 return;
         if (conn->is_closing)
                 sim_conn_gone(world, conn);
@@ -274,11 +166,13 @@ static void on_timer(struct world *world, void *owner, uint64_t at_ms, void *loa
         if (!conn->at_node || conn->is_closing || conn->timer_ms != at_ms)
                 return;
         action = session_timer(&conn->session, &config, clock_of(world, conn));
+        if (action.what == DO_GOAWAY && action.goaway.reason == GOAWAY_RECYCLE)
+                invariants_recycled(world, conn);
         if (action.what == DO_PING)
-                (void)say(world, conn, (struct frame){ .kind = FRAME_PING });
+                (void)sim_socket_say(world, conn, (struct frame){ .kind = FRAME_PING });
         else if (action.what == DO_GOAWAY)
-                (void)say(world, conn,
-                          (struct frame){ .kind = FRAME_GOAWAY, .goaway = action.goaway });
+                (void)sim_socket_say(
+                    world, conn, (struct frame){ .kind = FRAME_GOAWAY, .goaway = action.goaway });
         else if (action.what == DO_CLOSE)
                 close_conn(world, conn, action.close);
         if (conn->at_node && !conn->is_closing)
@@ -318,7 +212,7 @@ static enum output greet(struct world *world, struct sim_conn *conn, struct fram
                 if (n == PENDING_MAX)
                         break;
         }
-        return output(world, conn, list, n, KEEP_ALL, &begun);
+        return sim_socket_send(world, conn, list, n, KEEP_ALL, &begun);
 }
 
 struct sim_conn *sim_conn_open(struct world *world, struct worker *worker, struct device *device,
@@ -337,7 +231,8 @@ struct sim_conn *sim_conn_open(struct world *world, struct worker *worker, struc
                                    .at_node = true,
                                    .at_device = true,
                                    .size = (unsigned)world_random(world, 2, SOCKET_MAX),
-                                   .opened_ms = world->now_ms };
+                                   .opened_ms = world->now_ms,
+                                   .pong_ms = world->now_ms };
         world->conns = conn;
         action = session_join(&conn->session, &config, worker->ring, since, malformed,
                               clock_of(world, conn), rng_u64(&world->rng));
@@ -346,7 +241,7 @@ struct sim_conn *sim_conn_open(struct world *world, struct worker *worker, struc
         } else {
                 world_tell(world, WHO_NODE, worker->node->index,
                            "lets device %u wait: it is ahead of us", device->index);
-                result = say(world, conn, list[0]);
+                result = sim_socket_say(world, conn, list[0]);
         }
         if (result == OUTPUT_LOST)
                 return conn;
@@ -403,8 +298,8 @@ void sim_conn_leave(struct world *world, struct sim_conn *conn, uint32_t within_
                 return;
         action = session_leave(&conn->session, &goaway, clock_of(world, conn));
         if (action.what == DO_GOAWAY)
-                (void)say(world, conn,
-                          (struct frame){ .kind = FRAME_GOAWAY, .goaway = action.goaway });
+                (void)sim_socket_say(
+                    world, conn, (struct frame){ .kind = FRAME_GOAWAY, .goaway = action.goaway });
         if (conn->at_node)
                 arm(world, conn);
 }
@@ -418,17 +313,19 @@ void sim_conn_hear(struct world *world, struct sim_conn *conn, const struct mess
         action =
             session_message(&conn->session, message, conn->worker->ring, clock_of(world, conn));
         if (action.what == DO_TIME)
-                (void)say(world, conn,
-                          (struct frame){ .kind = FRAME_TIME,
-                                          .t0 = action.t0,
-                                          .t1 = sim_node_wall_ms(world, conn->worker->node) });
+                (void)sim_socket_say(
+                    world, conn,
+                    (struct frame){ .kind = FRAME_TIME,
+                                    .t0 = action.t0,
+                                    .t1 = sim_node_wall_ms(world, conn->worker->node) });
         else if (action.what == DO_CLOSE)
                 close_conn(world, conn, action.close);
         invariants_conn(world, conn);
 }
 
-void sim_conn_pong(struct sim_conn *conn)
+void sim_conn_pong(struct world *world, struct sim_conn *conn)
 {
+        conn->pong_ms = world->now_ms;
         if (conn->at_node && !conn->is_closing)
                 session_pong(&conn->session);
 }

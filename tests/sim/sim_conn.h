@@ -51,8 +51,8 @@ struct sim_conn {
         unsigned n_pending;
         struct frame queue[SOCKET_MAX]; /* sent, not read */
         unsigned first, n_queue, size;
-        bool is_reading; /* the read of queue[first] is on its way */
-        uint64_t opened_ms;
+        bool is_reading;             /* the read of queue[first] is on its way */
+        uint64_t opened_ms, pong_ms; /* pong_ms: the last one, or opened_ms */
 };
 
 /* 503 or not was decided before. `since` may be NULL. */
@@ -66,10 +66,19 @@ void sim_conn_leave(struct world *world, struct sim_conn *conn, uint32_t within_
 
 /* From the device's end; nothing happens if the node's is gone. */
 void sim_conn_hear(struct world *world, struct sim_conn *conn, const struct message *message);
-void sim_conn_pong(struct sim_conn *conn);
+void sim_conn_pong(struct world *world, struct sim_conn *conn);
 /* The node's end is no more. */
 void sim_conn_gone(struct world *world, struct sim_conn *conn);
 /* The device takes the next frame out of the socket; it is dropped with sim_conn_drop(). False:
  * none. */
 bool sim_conn_take(struct world *world, struct sim_conn *conn, struct frame *ret_frame);
 void sim_conn_drop(struct frame *frame);
+
+/* Between sim_conn.c and sim_socket.c: as in output.h, in frames. */
+enum output sim_socket_send(struct world *world, struct sim_conn *conn, struct frame *frames,
+                            unsigned n, enum output_keep how, unsigned *ret_begun);
+enum output sim_socket_say(struct world *world, struct sim_conn *conn, struct frame frame);
+enum output sim_socket_flush(struct world *world, struct sim_conn *conn);
+void sim_socket_want_write(struct world *world, struct sim_conn *conn, bool wants);
+void sim_socket_lose(struct world *world, struct sim_conn *conn);
+world_fn sim_conn_on_writable; /* the owner is the connection */

@@ -10,10 +10,6 @@
 #include "tests/sim/sim_conn.h"
 #include "tests/sim/sim_node.h"
 
-#define BACKOFF_MAX_MS 4000
-
-static void feed(struct world *world, struct device *device, const struct device_input *input);
-
 static struct device_now now_of(const struct world *world, const struct device *device)
 {
         return (struct device_now){
@@ -84,7 +80,7 @@ static void on_gone(struct world *world, void *owner, uint64_t argument, void *l
 }
 
 /* The device forgets its connection; the node hears of it, or not. */
-static void leave(struct world *world, struct device *device)
+void sim_device_leave(struct world *world, struct device *device)
 {
         struct sim_conn *conn = device->conn;
 
@@ -113,8 +109,8 @@ static void on_lost(struct world *world, void *owner, uint64_t argument, void *l
         if (device->core.phase == DEVICE_CONNECTING)
                 input.kind = DEVICE_IN_FAILED;
         world_tell(world, WHO_DEVICE, device->index, "lost its connection");
-        leave(world, device);
-        feed(world, device, &input);
+        sim_device_leave(world, device);
+        sim_device_feed(world, device, &input);
 }
 
 void sim_device_lost(struct world *world, struct sim_conn *conn)
@@ -132,8 +128,8 @@ static void on_refused(struct world *world, void *owner, uint64_t attempt, void 
         if (device->attempt != attempt)
                 return;
         input.retry_after_s = (int64_t)world_random(world, 1, 3);
-        leave(world, device);
-        feed(world, device, &input);
+        sim_device_leave(world, device);
+        sim_device_feed(world, device, &input);
 }
 
 static void on_failed(struct world *world, void *owner, uint64_t attempt, void *load)
@@ -143,8 +139,8 @@ static void on_failed(struct world *world, void *owner, uint64_t attempt, void *
         (void)load;
         if (device->attempt != attempt)
                 return;
-        leave(world, device);
-        feed(world, device, &(struct device_input){ .kind = DEVICE_IN_FAILED });
+        sim_device_leave(world, device);
+        sim_device_feed(world, device, &(struct device_input){ .kind = DEVICE_IN_FAILED });
 }
 
 /* The request stands before some node, with the token as it was when it was sent. */
@@ -239,8 +235,8 @@ static void to_message(const struct world *world, const struct sim_conn *conn,
 
 static void on_pong(struct world *world, void *owner, uint64_t argument, void *load)
 {
-        (void)world, (void)argument, (void)load;
-        sim_conn_pong(owner);
+        (void)argument, (void)load;
+        sim_conn_pong(world, owner);
 }
 
 static void read_frame(struct world *world, struct sim_conn *conn, const struct frame *frame)
@@ -261,16 +257,16 @@ static void read_frame(struct world *world, struct sim_conn *conn, const struct 
         case FRAME_CLOSE:
                 input.kind = DEVICE_IN_CLOSED;
                 input.code = close_table[frame->close].code;
-                leave(world, device);
+                sim_device_leave(world, device);
                 break;
         default:
                 to_message(world, conn, frame, &message);
                 input.message = &message;
-                feed(world, device, &input);
+                sim_device_feed(world, device, &input);
                 message_fini(&message);
                 return;
         }
-        feed(world, device, &input);
+        sim_device_feed(world, device, &input);
 }
 
 static void on_read(struct world *world, void *owner, uint64_t argument, void *load)
@@ -321,7 +317,7 @@ static void say(struct world *world, struct device *device, const struct message
 
 static void on_tick(struct world *world, void *owner, uint64_t at_ms, void *load);
 
-static void arm(struct world *world, struct device *device)
+void sim_device_arm(struct world *world, struct device *device)
 {
         uint64_t due = device_core_due(&device->core), at_ms;
 
@@ -345,7 +341,7 @@ static void on_tick(struct world *world, void *owner, uint64_t at_ms, void *load
                 return;
         device->tick_ms = 0;
         if (!device->is_asleep)
-                feed(world, device, &(struct device_input){ .kind = DEVICE_IN_TICK });
+                sim_device_feed(world, device, &(struct device_input){ .kind = DEVICE_IN_TICK });
 }
 
 static void carry_out(struct world *world, struct device *device,
@@ -373,154 +369,22 @@ static void carry_out(struct world *world, struct device *device,
                 break;
         case DEVICE_DO_CLOSE:
                 invariants_device_closes(world, device, action->reason, why);
-                leave(world, device);
+                sim_device_leave(world, device);
                 break;
         case DEVICE_DO_CUT:
-                leave(world, device);
+                sim_device_leave(world, device);
                 break;
         case DEVICE_DO_STATE:
                 break;
         }
 }
 
-static void feed(struct world *world, struct device *device, const struct device_input *input)
+void sim_device_feed(struct world *world, struct device *device, const struct device_input *input)
 {
         struct device_actions actions;
 
         device_core_step(&device->core, input, now_of(world, device), &actions);
         for (unsigned i = 0; i < actions.n; i++)
                 carry_out(world, device, &actions.list[i], input, actions.why);
-        arm(world, device);
-}
-
-/* --- what may befall it --------------------------------------------------------------------- */
-
-static void wake_up(struct world *world, void *owner, uint64_t until_ms, void *load)
-{
-        struct device *device = owner;
-
-        (void)load;
-        if (!device->is_asleep || device->asleep_until_ms != until_ms)
-                return;
-        world_tell(world, WHO_DEVICE, device->index, "wakes up");
-        device->is_asleep = false;
-        feed(world, device, &(struct device_input){ .kind = DEVICE_IN_TICK });
-        if (device->conn != NULL)
-                sim_device_wake(world, device->conn);
-}
-
-static void fall_asleep(struct world *world, struct device *device)
-{
-        uint64_t ms = world_random(world, 500, 30000);
-
-        if (device->is_asleep)
-                return;
-        world_tell(world, WHO_DEVICE, device->index, "sleeps for %u ms", ms);
-        if (world_chance(world, 300))
-                feed(world, device, &(struct device_input){ .kind = DEVICE_IN_CUT });
-        else if (device->conn != NULL && world_chance(world, 500))
-                device->conn->is_cut = true;
-        device->is_asleep = true;
-        device->asleep_until_ms = world->now_ms + ms;
-        world_in(world, ms, wake_up, device, device->asleep_until_ms);
-}
-
-static void cut(struct world *world, struct device *device)
-{
-        struct sim_conn *conn = device->conn;
-        uint64_t how = world_random(world, 0, 2);
-
-        if (conn == NULL || device->is_asleep)
-                return;
-        world_tell(world, WHO_DEVICE, device->index, "is cut off: %s",
-                   trace_text(how == 0   ? "by its app"
-                              : how == 1 ? "both are told"
-                                         : "nobody is told"));
-        if (how == 0) {
-                feed(world, device, &(struct device_input){ .kind = DEVICE_IN_CUT });
-        } else if (how == 1) {
-                sim_device_lost(world, conn);
-                sim_conn_gone(world, conn);
-        } else {
-                conn->is_cut = true;
-        }
-}
-
-static void begin(struct world *world, struct device *device, bool with_token)
-{
-        device_core_init(&device->core, DEVICE_CORE_BACKOFF_MIN_MS, BACKOFF_MAX_MS,
-                         world_chance(world, 200), with_token ? &device->place : NULL,
-                         rng_u64(&world->rng));
-        if (!with_token) {
-                device->place = (struct token){ .epoch = 0 };
-                device->n_states = 0;
-                device->notes = (struct notes){ .next = 0 };
-        }
-        device->tick_ms = 0;
-        device->is_asleep = false;
-        arm(world, device);
-}
-
-static void on_fast(struct world *world, void *owner, uint64_t argument, void *load)
-{
-        (void)world, (void)argument, (void)load;
-        ((struct device *)owner)->read_every_ms = 0;
-}
-
-void sim_device_suffer(struct world *world, struct device *device, enum fault fault)
-{
-        bool keeps = device->place.epoch != 0 && world_chance(world, 600);
-
-        switch (fault) {
-        case FAULT_DEVICE_SLOW:
-                device->read_every_ms = (unsigned)world_random(world, 50, 3000);
-                world_tell(world, WHO_DEVICE, device->index, "reads a frame every %u ms",
-                           device->read_every_ms);
-                world_in(world, world_random(world, 500, 15000), on_fast, device, 0);
-                break;
-        case FAULT_DEVICE_CUT:
-                cut(world, device);
-                break;
-        case FAULT_DEVICE_AWAY:
-                fall_asleep(world, device);
-                break;
-        case FAULT_DEVICE_RESTART:
-                world_tell(world, WHO_DEVICE, device->index, "starts again, %s",
-                           trace_text(keeps ? "with its token" : "knowing nothing"));
-                leave(world, device);
-                begin(world, device, keeps);
-                break;
-        default:
-                device->sends_garbage = true;
-                break;
-        }
-}
-
-void sim_device_jump(struct device *device, int64_t jump_ms)
-{
-        device->wall_ahead_ms += jump_ms;
-}
-
-void sim_device_heal(struct world *world, struct device *device)
-{
-        device->read_every_ms = 0;
-        device->sends_garbage = false;
-        wake_up(world, device, device->asleep_until_ms, NULL);
-}
-
-struct device *sim_device_create(struct world *world, unsigned index)
-{
-        struct device *device = calloc(1, sizeof(*device));
-
-        check(device != NULL);
-        device->index = index;
-        device->mono_ahead_ms = world_random(world, 1000, 1000000);
-        device->wall_ahead_ms = (int64_t)world_random(world, 0, 100000) - 50000;
-        begin(world, device, false);
-        return device;
-}
-
-void sim_device_destroy(struct device *device)
-{
-        free(device);
+        sim_device_arm(world, device);
 }

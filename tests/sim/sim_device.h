@@ -41,6 +41,11 @@ void sim_device_wake(struct world *world, struct sim_conn *conn);
 /* The connection broke, and the device is told. */
 void sim_device_lost(struct world *world, struct sim_conn *conn);
 
+/* Between sim_device.c and sim_device_life.c. */
+void sim_device_feed(struct world *world, struct device *device, const struct device_input *input);
+void sim_device_leave(struct world *world, struct device *device); /* forget the connection */
+void sim_device_arm(struct world *world, struct device *device);   /* the core's next tick */
+
 void sim_device_suffer(struct world *world, struct device *device, enum fault fault);
 void sim_device_jump(struct device *device, int64_t jump_ms);
 void sim_device_heal(struct world *world, struct device *device);

@@ -9,9 +9,7 @@
 #include "tests/sim/invariants.h"
 #include "tests/sim/sim_node.h"
 
-#define DEADLINE_MS      2000 /* as in base/redis.c */
-#define RECONNECT_MAX_MS 1000
-#define RECONNECT_MIN_MS 50
+#define DEADLINE_MS 2000 /* as in base/redis.c */
 
 /* --- calls ---------------------------------------------------------------------------------- */
 
@@ -58,14 +56,15 @@ static void finish(struct world *world, struct call *call, bool answered)
         unref(call);
 }
 
+void sim_redis_finish_waiting(struct world *world, struct node *node)
+{
+        while (node->links.waiting != NULL)
+                finish(world, node->links.waiting, false);
+}
+
 static bool is_stale(const struct call *call)
 {
         return call->finished || call->node->links.generation[LINK_CALLS] != call->link;
-}
-
-static bool is_silent(const struct world *world, const struct node *node)
-{
-        return world->now_ms < node->links.silent_until_ms;
 }
 
 /* What is sent on a link now arrives then: a little later, and after all that was sent before. */
@@ -88,7 +87,7 @@ static void on_message(struct world *world, void *owner, uint64_t life, void *lo
         struct node *node = owner;
         struct entry *entry = load;
 
-        if (node->is_alive && node->life == life && !is_silent(world, node))
+        if (node->is_alive && node->life == life && !sim_redis_is_silent(world, node))
                 sim_node_on_message(world, node, entry);
         entry_unref(entry);
 }
@@ -104,7 +103,8 @@ static void publish(struct world *world, const struct model_op *op)
                 struct node *node = world->nodes[i];
                 unsigned copies = 1;
 
-                if (!node->is_alive || !node->links.up[LINK_MESSAGES] || is_silent(world, node))
+                if (!node->is_alive || !node->links.up[LINK_MESSAGES] ||
+                    sim_redis_is_silent(world, node))
                         continue;
                 if (faults_strike(world, FAULT_MESSAGE_DROP))
                         copies = 0;
@@ -126,7 +126,7 @@ static void on_answer(struct world *world, void *owner, uint64_t link, void *loa
         struct node *node = owner;
 
         (void)link;
-        if (!is_stale(call) && !is_silent(world, node))
+        if (!is_stale(call) && !sim_redis_is_silent(world, node))
                 finish(world, call, true);
         unref(call);
 }
@@ -245,6 +245,8 @@ static void parse(struct world *world, struct model_op *op)
 static void do_append(struct world *world, struct call *call)
 {
         struct server *server = &world->server;
+        uint64_t tag = world_u64(world), fresh_epoch = world_u64(world);
+        uint64_t fresh_tag = world_u64(world); /* an initialiser's order is the compiler's choice */
         char *record = event_format(&call->after), *body = entry_format_body(&call->signal);
         struct model_append append = { .event = call->event,
                                        .record = record,
@@ -252,9 +254,9 @@ static void do_append(struct world *world, struct call *call)
                                        .expected = call->expected,
                                        .version = call->after.state.version,
                                        .sent = call->signal.sent,
-                                       .tag = world_u64(world),
-                                       .fresh_epoch = world_u64(world),
-                                       .fresh_tag = world_u64(world),
+                                       .tag = tag,
+                                       .fresh_epoch = fresh_epoch,
+                                       .fresh_tag = fresh_tag,
                                        .publish = call->publish,
                                        .key = call->key,
                                        .fingerprint = call->fingerprint,
@@ -345,6 +347,7 @@ static void carry_out(struct world *world, struct call *call)
 {
         struct server *server = &world->server;
         size_t lines = model_journal(server->model);
+        uint64_t epoch;
 
         call->place = model_head(server->model);
         switch (call->kind) {
@@ -358,7 +361,8 @@ static void carry_out(struct world *world, struct call *call)
                 do_state(world, call);
                 break;
         case CALL_OPEN:
-                call->place = model_open(server->model, world_u64(world), world_u64(world));
+                epoch = world_u64(world);
+                call->place = model_open(server->model, epoch, world_u64(world));
                 if (model_journal(server->model) > lines) {
                         note_opened(world, model_line(server->model, lines));
                         sync_and_tell(world, call);
@@ -380,7 +384,7 @@ static void on_arrived(struct world *world, void *owner, uint64_t link, void *lo
         struct call *call = load;
 
         (void)link;
-        if (is_stale(call) || is_silent(world, owner) || !world->server.is_up)
+        if (is_stale(call) || sim_redis_is_silent(world, owner) || !world->server.is_up)
                 ; /* lost on its way */
         else if (world->now_ms < world->server.still_until_ms)
                 send_call(world, world->server.still_until_ms - world->now_ms, on_arrived, call);
@@ -408,6 +412,7 @@ void sim_redis_call(struct world *world, struct node *node, struct call *call)
         uint64_t deadline_ms = DEADLINE_MS;
 
         check(node->links.up[LINK_CALLS]);
+        world->counted_asks += call->kind < CALL_LOOKUP;
         call->node = node;
         call->link = node->links.generation[LINK_CALLS];
         call->next = node->links.waiting;
@@ -417,86 +422,4 @@ void sim_redis_call(struct world *world, struct node *node, struct call *call)
         if (!world->server.breaks_links)
                 deadline_ms = world_random(world, DEADLINE_MS, 3 * DEADLINE_MS);
         send_call(world, deadline_ms, on_deadline, call);
-}
-
-/* --- links ---------------------------------------------------------------------------------- */
-
-static void on_try(struct world *world, void *owner, uint64_t generation_and_kind, void *load);
-
-static void try_later(struct world *world, struct node *node, enum link_kind kind)
-{
-        world_in(world, world_random(world, RECONNECT_MIN_MS, RECONNECT_MAX_MS), on_try, node,
-                 node->links.generation[kind] * LINKS + kind);
-}
-
-static void on_try(struct world *world, void *owner, uint64_t generation_and_kind, void *load)
-{
-        enum link_kind kind = (enum link_kind)(generation_and_kind % LINKS);
-        struct node *node = owner;
-
-        (void)load;
-        if (node->links.generation[kind] != generation_and_kind / LINKS || !node->is_alive)
-                return;
-        if (!world->server.is_up || is_silent(world, node) ||
-            world->now_ms < world->server.still_until_ms) {
-                try_later(world, node, kind);
-                return;
-        }
-        node->links.up[kind] = true;
-        sim_node_on_links(world, node);
-}
-
-void sim_redis_connect(struct world *world, struct node *node)
-{
-        for (unsigned kind = 0; kind < LINKS; kind++) {
-                node->links.generation[kind]++;
-                try_later(world, node, (enum link_kind)kind);
-        }
-}
-
-static void finish_waiting(struct world *world, struct node *node)
-{
-        while (node->links.waiting != NULL)
-                finish(world, node->links.waiting, false);
-}
-
-void sim_redis_cut(struct world *world, struct node *node, enum link_kind kind)
-{
-        if (!node->links.up[kind])
-                return;
-        world_tell(world, WHO_NODE, node->index, "lost its link for %s",
-                   trace_text(kind == LINK_CALLS ? "calls" : "messages"));
-        node->links.up[kind] = false;
-        node->links.generation[kind]++;
-        if (kind == LINK_CALLS)
-                finish_waiting(world, node);
-        sim_node_on_links(world, node);
-        try_later(world, node, kind);
-}
-
-/* The sign of life on the messages link, once a second, is without an answer for too long. */
-static void on_no_life(struct world *world, void *owner, uint64_t generation, void *load)
-{
-        struct node *node = owner;
-
-        (void)load;
-        if (node->links.generation[LINK_MESSAGES] == generation && is_silent(world, node))
-                sim_redis_cut(world, node, LINK_MESSAGES);
-}
-
-void sim_redis_silence(struct world *world, struct node *node, uint64_t ms)
-{
-        world_tell(world, WHO_NODE, node->index, "its links swallow all for %u ms", ms);
-        node->links.silent_until_ms = world->now_ms + ms;
-        world_in(world, DEADLINE_MS + world_random(world, 0, 1000), on_no_life, node,
-                 node->links.generation[LINK_MESSAGES]);
-}
-
-void sim_redis_forget(struct world *world, struct node *node)
-{
-        for (unsigned kind = 0; kind < LINKS; kind++) {
-                node->links.up[kind] = false;
-                node->links.generation[kind]++;
-        }
-        finish_waiting(world, node);
 }

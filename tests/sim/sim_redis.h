@@ -89,6 +89,10 @@ void sim_redis_silence(struct world *world, struct node *node, uint64_t ms);
 /* The node died: nothing comes to it any more; what waits is answered with "no answer". */
 void sim_redis_forget(struct world *world, struct node *node);
 
+/* Between sim_redis.c and sim_links.c. */
+bool sim_redis_is_silent(const struct world *world, const struct node *node);
+void sim_redis_finish_waiting(struct world *world, struct node *node); /* with "no answer" */
+
 /* Faults. */
 void sim_redis_crash(struct world *world, size_t lines_left); /* and back in a while */
 void sim_redis_pause(struct world *world, uint64_t ms);

@@ -75,6 +75,8 @@ struct world {
         unsigned n_nodes, n_devices, n_producers;
         struct sim_conn *conns; /* every one there ever was */
         unsigned n_conns, n_keys;
+        uint64_t counted_asks;  /* of the log, by all nodes */
+        uint64_t asks_in_quiet; /* the same, soon after the quiet began */
         uint64_t counted_signals, counted_resets, counted_commits; /* that this run was worth it */
 };
 
