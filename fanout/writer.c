@@ -18,14 +18,12 @@
 
 #include <event2/event.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/rng.h"
 #include "fanout/answer.h"
 #include "fanout/entry.h"
 #include "fanout/fanout_metrics.h"
-#include "proto/keys.h"
+#include "fanout/writer_call.h"
 
 struct submit {
         TAILQ_ENTRY(submit) entry;
@@ -117,7 +115,6 @@ static void finish_unsent(struct submit *submit, enum err err)
                  err == ERR_NOMEM ? "the node is out of memory; nothing was changed"
                                   : "Redis is not reachable; nothing was changed");
         submit->outcome.kind = OUTCOME_UNAVAILABLE;
-        submit->appending = false;
         TAILQ_REMOVE(&writer->pending, submit, entry);
         TAILQ_INSERT_TAIL(&writer->decided, submit, entry);
         event_active(writer->later, EV_TIMEOUT, 1);
@@ -182,11 +179,9 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
 /* --- talking to Redis ----------------------------------------------------------------------- */
 
-static void send_call(struct submit *submit, redis_reply_fn *on_reply,
-                      void (*step)(struct submit *), int argc, const char *const *argv)
+/* `step`: what made the call. */
+static void called(struct submit *submit, enum err err, void (*step)(struct submit *submit))
 {
-        enum err err = redis_command(submit->writer->redis, on_reply, submit, argc, argv, NULL);
-
         submit->step = step;
         submit->in_flight = err == OK;
         if (err != OK)
@@ -227,11 +222,7 @@ static void take_error(struct submit *submit, const struct redis_reply *reply)
         log_warn("LIBRARY-MISSING", "the functions are gone from Redis: loading them again");
         submit->loaded = true;
 
-        enum err err = library_load(submit->writer->redis, on_library, submit);
-
-        submit->in_flight = err == OK;
-        if (err != OK)
-                finish_unsent(submit, err);
+        called(submit, library_load(submit->writer->redis, on_library, submit), submit->step);
 }
 
 /* --- append --------------------------------------------------------------------------------- */
@@ -330,78 +321,23 @@ static void on_append(void *owner, const struct redis_reply *reply)
                            "");
 }
 
-static void append(struct submit *submit);
-
-static void send_append(struct submit *submit, const char *record, const char *body)
-{
-        const char *ns = submit->writer->ns;
-        const struct change *change = &submit->change;
-        const char *request = change->request_key[0] != '\0' ? change->request_key : NULL;
-        char keys[6][KEY_MAX + 1], channel[KEY_MAX + 1];
-        char expected[24], now[24], tag[17], fresh_epoch[17], fresh_tag[17];
-
-        key_format(keys[0], ns, KEY_LOG, NULL);
-        key_format(keys[1], ns, KEY_META, NULL);
-        key_format(keys[2], ns, KEY_EVENTS, NULL);
-        key_format(keys[3], ns, KEY_REQUEST, request);
-        key_format(keys[4], ns, KEY_BUNDLES, change->event);
-        key_format(keys[5], ns, KEY_DRAFTS, change->event);
-        key_format(channel, ns, KEY_CHANNEL, NULL);
-        snprintf(expected, sizeof(expected), "%llu",
-                 submit->has_before ? (unsigned long long)submit->before.state.version : 0);
-        snprintf(now, sizeof(now), "%lld", (long long)submit->now);
-        token_hex(rng_secure_u64(), tag);
-        token_hex(rng_secure_u64(), fresh_epoch);
-        token_hex(rng_secure_u64(), fresh_tag);
-
-#define TEXT_OF(number) #number
-#define TEXT(number)    TEXT_OF(number)
-        char ttl[24], keep_ms[24];
-
-        snprintf(ttl, sizeof(ttl), "%d", WRITER_REQUEST_TTL_S);
-        snprintf(keep_ms, sizeof(keep_ms), "%lld", WRITER_KEEP_MS);
-
-        const char *const argv[] = {
-                "FCALL",
-                "kickoff1_append",
-                "6",
-                keys[0],
-                keys[1],
-                keys[2],
-                keys[3],
-                keys[4],
-                keys[5],
-                change->event,
-                expected,
-                record,
-                body,
-                tag,
-                channel,
-                change->command.kind == COMMAND_PUBLISH ? "1" : "0",
-                request != NULL ? change->fingerprint : "",
-                ttl,
-                TEXT(EVENTS_MAX),
-                TEXT(WRITER_KEEP_ENTRIES),
-                keep_ms,
-                now,
-                fresh_epoch,
-                fresh_tag,
-        };
-
-        submit->appending = true;
-        send_call(submit, on_append, append, countof(argv), argv);
-}
-
 static void append(struct submit *submit)
 {
+        struct append what = { .change = &submit->change,
+                               .expected = submit->has_before ? submit->before.state.version : 0,
+                               .now = submit->now };
         char *record = event_format(&submit->after), *body = entry_format_body(&submit->signal);
+        enum err err = ERR_NOMEM;
 
+        what.record = record;
+        what.body = body;
         if (record != NULL && body != NULL)
-                send_append(submit, record, body);
-        else
-                finish_unsent(submit, ERR_NOMEM);
+                err = writer_call_append(submit->writer->redis, submit->writer->ns, &what,
+                                         on_append, submit);
         free(record);
         free(body);
+        submit->appending = err == OK;
+        called(submit, err, append);
 }
 
 /* --- look up and decide --------------------------------------------------------------------- */
@@ -474,19 +410,10 @@ static void on_lookup(void *owner, const struct redis_reply *reply)
 
 static void look_up(struct submit *submit)
 {
-        const char *request = submit->change.request_key;
-        char events[KEY_MAX + 1], req[KEY_MAX + 1];
-        const char *const argv[] = { "FCALL_RO",
-                                     "kickoff1_lookup",
-                                     "2",
-                                     events,
-                                     req,
-                                     submit->change.event,
-                                     request[0] != '\0' ? "1" : "0" };
-
-        key_format(events, submit->writer->ns, KEY_EVENTS, NULL);
-        key_format(req, submit->writer->ns, KEY_REQUEST, request[0] != '\0' ? request : NULL);
-        send_call(submit, on_lookup, look_up, countof(argv), argv);
+        called(submit,
+               writer_call_lookup(submit->writer->redis, submit->writer->ns, &submit->change,
+                                  on_lookup, submit),
+               look_up);
 }
 
 /* --- the owner's side ----------------------------------------------------------------------- */

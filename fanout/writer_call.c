@@ -1,0 +1,67 @@
+/* fanout/writer_call.c -- what kickoff.lua says of its KEYS and ARGV, in that order. Whatever is
+ * random about an entry is drawn here, for functions draw nothing. */
+#include "fanout/writer_call.h"
+
+#include <stdio.h>
+
+#include "base/rng.h"
+#include "proto/keys.h"
+#include "proto/token.h"
+
+#define TEXT_OF(number) #number
+#define TEXT(number)    TEXT_OF(number)
+
+static const char *request_of(const struct change *change)
+{
+        return change->request_key[0] != '\0' ? change->request_key : NULL;
+}
+
+enum err writer_call_lookup(struct redis *redis, const char *ns, const struct change *change,
+                            redis_reply_fn *on_reply, void *owner)
+{
+        const char *request = request_of(change);
+        char events[KEY_MAX + 1], req[KEY_MAX + 1];
+        const char *const argv[] = { "FCALL_RO",    "kickoff1_lookup",          "2", events, req,
+                                     change->event, request != NULL ? "1" : "0" };
+
+        key_format(events, ns, KEY_EVENTS, NULL);
+        key_format(req, ns, KEY_REQUEST, request);
+        return redis_command(redis, on_reply, owner, countof(argv), argv, NULL);
+}
+
+enum err writer_call_append(struct redis *redis, const char *ns, const struct append *append,
+                            redis_reply_fn *on_reply, void *owner)
+{
+        const struct change *change = append->change;
+        const char *request = request_of(change);
+        char log[KEY_MAX + 1], meta[KEY_MAX + 1], events[KEY_MAX + 1], req[KEY_MAX + 1];
+        char bundles[KEY_MAX + 1], drafts[KEY_MAX + 1], channel[KEY_MAX + 1];
+        char expected[24], now[24], ttl[24], keep_ms[24], tag[17], fresh_epoch[17], fresh_tag[17];
+        const char *publishes = change->command.kind == COMMAND_PUBLISH ? "1" : "0";
+        const char *fingerprint = request != NULL ? change->fingerprint : "";
+        /* clang-format off */
+        const char *const argv[] = {
+                "FCALL", "kickoff1_append",
+                "6", log, meta, events, req, bundles, drafts,
+                change->event, expected, append->record, append->body, tag, channel, publishes,
+                fingerprint, ttl, TEXT(EVENTS_MAX), TEXT(WRITER_KEEP_ENTRIES), keep_ms, now,
+                fresh_epoch, fresh_tag,
+        };
+        /* clang-format on */
+
+        key_format(log, ns, KEY_LOG, NULL);
+        key_format(meta, ns, KEY_META, NULL);
+        key_format(events, ns, KEY_EVENTS, NULL);
+        key_format(req, ns, KEY_REQUEST, request);
+        key_format(bundles, ns, KEY_BUNDLES, change->event);
+        key_format(drafts, ns, KEY_DRAFTS, change->event);
+        key_format(channel, ns, KEY_CHANNEL, NULL);
+        snprintf(expected, sizeof(expected), "%llu", (unsigned long long)append->expected);
+        snprintf(now, sizeof(now), "%lld", (long long)append->now);
+        snprintf(ttl, sizeof(ttl), "%d", WRITER_REQUEST_TTL_S);
+        snprintf(keep_ms, sizeof(keep_ms), "%lld", WRITER_KEEP_MS);
+        token_hex(rng_secure_u64(), tag);
+        token_hex(rng_secure_u64(), fresh_epoch);
+        token_hex(rng_secure_u64(), fresh_tag);
+        return redis_command(redis, on_reply, owner, countof(argv), argv, NULL);
+}
