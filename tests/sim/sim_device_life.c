@@ -60,9 +60,10 @@ static void cut(struct world *world, struct device *device)
 
 static void begin(struct world *world, struct device *device, bool with_token)
 {
-        device_core_init(&device->core, DEVICE_CORE_BACKOFF_MIN_MS, BACKOFF_MAX_MS,
-                         world_chance(world, 200), with_token ? &device->place : NULL,
-                         rng_u64(&world->rng));
+        bool no_ack = world_chance(world, 200);
+
+        device_core_init(&device->core, DEVICE_CORE_BACKOFF_MIN_MS, BACKOFF_MAX_MS, no_ack,
+                         with_token ? &device->place : NULL, rng_u64(&world->rng));
         if (!with_token) {
                 device->place = (struct token){ .epoch = 0 };
                 device->n_states = 0;

@@ -190,56 +190,6 @@ static void sync_and_tell(struct world *world, struct call *call)
         world_send(world, in_ms, on_synced, NULL, server->life, call, unref);
 }
 
-/* --- the book ------------------------------------------------------------------------------- */
-
-static void note_opened(struct world *world, struct model_op *op)
-{
-        struct past past = { .token = op->opened, .state = world->server.state, .safe = true };
-
-        world_tell(world, WHO_REDIS, 0, "opened a log, epoch %t", op->opened.epoch);
-        op->past = history_add(&world->history, &past);
-}
-
-static void note_appended(struct world *world, struct model_op *op, const struct call *call,
-                          uint64_t state_before)
-{
-        struct past past = { .token = op->token,
-                             .prev = op->prev,
-                             .signal = call->signal,
-                             .sent_ms = world->now_ms,
-                             .safe = !world->server.fsync };
-
-        world->server.state = state_before ^ history_hash(&call->signal.state);
-        past.state = world->server.state;
-        past.signal.token = op->token;
-        strcpy(past.key, op->key);
-        op->past = history_add(&world->history, &past);
-        world_tell(world, WHO_REDIS, 0, "committed %u.%t, event version %u, key %s", op->token.seq,
-                   op->token.tag, op->version, trace_text("yes"));
-        world->counted_commits++;
-        invariants_committed(world, &world->history.pasts[op->past]);
-}
-
-/* Record and entry as nodes read them: from the text, once for all of them. */
-static void parse(struct world *world, struct model_op *op)
-{
-        char token[TOKEN_TEXT_MAX + 1], prev[17];
-        struct buf message = BUF_INIT;
-
-        op->parsed = malloc(sizeof(*op->parsed));
-        check(op->parsed != NULL);
-        check(event_parse(op->record, strlen(op->record), op->parsed) == OK);
-        op->unreadable = faults_strike(world, FAULT_UNREADABLE);
-        if (op->unreadable)
-                return;
-        token_format(&op->token, token);
-        token_hex(op->prev, prev);
-        buf_printf(&message, "%s %s %s", token, prev, op->body);
-        check(!message.failed &&
-              entry_parse_message((const char *)message.data, message.len, &op->entry) == OK);
-        buf_fini(&message);
-}
-
 /* --- carrying out --------------------------------------------------------------------------- */
 
 static void do_append(struct world *world, struct call *call)
@@ -288,9 +238,9 @@ static void do_append(struct world *world, struct call *call)
         struct model_op *op = model_line(server->model, model_journal(server->model) - 1);
 
         if (op->opened.epoch != 0)
-                note_opened(world, op);
-        parse(world, op);
-        note_appended(world, op, call, before);
+                sim_redis_note_opened(world, op);
+        sim_redis_parse(world, op);
+        sim_redis_note_appended(world, op, call, before);
         sync_and_tell(world, call);
 }
 
@@ -364,7 +314,7 @@ static void carry_out(struct world *world, struct call *call)
                 epoch = world_u64(world);
                 call->place = model_open(server->model, epoch, world_u64(world));
                 if (model_journal(server->model) > lines) {
-                        note_opened(world, model_line(server->model, lines));
+                        sim_redis_note_opened(world, model_line(server->model, lines));
                         sync_and_tell(world, call);
                 } else {
                         answer(world, call);

@@ -93,6 +93,13 @@ void sim_redis_forget(struct world *world, struct node *node);
 bool sim_redis_is_silent(const struct world *world, const struct node *node);
 void sim_redis_finish_waiting(struct world *world, struct node *node); /* with "no answer" */
 
+/* Between sim_redis.c and sim_redis_book.c: lines that were just written. */
+void sim_redis_note_opened(struct world *world, struct model_op *op);
+void sim_redis_note_appended(struct world *world, struct model_op *op, const struct call *call,
+                             uint64_t state_before);
+/* Record and entry as nodes read them: from the text, once for all of them. */
+void sim_redis_parse(struct world *world, struct model_op *op);
+
 /* Faults. */
 void sim_redis_crash(struct world *world, size_t lines_left); /* and back in a while */
 void sim_redis_pause(struct world *world, uint64_t ms);

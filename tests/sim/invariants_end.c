@@ -1,0 +1,81 @@
+/* tests/sim/invariants_end.c -- the questions that are asked once, when all has been quiet for a
+ * while. */
+#include <inttypes.h>
+
+#include "tests/sim/invariants.h"
+#include "tests/sim/sim_conn.h"
+#include "tests/sim/sim_device.h"
+#include "tests/sim/sim_node.h"
+
+/* Of the quiet's 60 s: ping, pong awaited, goaway, and what a node waits after it. */
+#define GONE_BY_MS 59000
+/* Of one node, in 50 s: its head once a second, and late wishes of producers. */
+#define QUIET_ASKS_MAX 120
+
+static void expect_nodes(struct world *world)
+{
+        struct token head = model_head(world->server.model);
+
+        for (unsigned i = 0; i < world->n_nodes; i++) {
+                const struct node *node = world->nodes[i];
+
+                if (!token_equal(&node->core.head, &head) ||
+                    follower_is_stale(&node->core, world->now_ms))
+                        invariants_broken(
+                            world, "line 5 at_least_once",
+                            "node %u did not catch up: at %" PRIu64 " of %" PRIu64 "%s", i,
+                            node->core.head.seq, head.seq,
+                            follower_is_stale(&node->core, world->now_ms) ? ", stale" : "");
+        }
+}
+
+static void expect_device(struct world *world, const struct device *device)
+{
+        struct token head = model_head(world->server.model);
+
+        if (!token_equal(&device->place, &head))
+                invariants_broken(world, "line 5 at_least_once",
+                                  "device %u did not catch up: at %" PRIu64 " of %" PRIu64,
+                                  device->index, device->place.seq, head.seq);
+}
+
+void invariants_soon_after_quiet(struct world *world)
+{
+        world->asks_in_quiet = world->counted_asks;
+        expect_nodes(world);
+        for (unsigned i = 0; i < world->n_devices; i++) {
+                const struct device *device = world->devices[i];
+                const struct sim_conn *conn = device->conn;
+
+                if (conn != NULL && conn->at_node && !conn->is_cut &&
+                    device->core.phase == DEVICE_LIVE && conn->opened_ms + 3000 < world->now_ms)
+                        expect_device(world, device);
+        }
+}
+
+void invariants_at_the_end(struct world *world)
+{
+        uint64_t asks = world->counted_asks - world->asks_in_quiet;
+
+        expect_nodes(world);
+        if (asks > world->n_nodes * QUIET_ASKS_MAX)
+                invariants_broken(world, "line 11 bounds",
+                                  "%u nodes asked Redis %" PRIu64 " times while nothing happened",
+                                  world->n_nodes, asks);
+        for (const struct sim_conn *conn = world->conns; conn != NULL; conn = conn->next) {
+                if (conn->at_node && !conn->at_device &&
+                    world->now_ms - conn->opened_ms >= GONE_BY_MS)
+                        invariants_broken(world, "line 11 bounds",
+                                          "a node holds a connection that device %u left long ago",
+                                          conn->device->index);
+        }
+        for (unsigned i = 0; i < world->n_devices; i++) {
+                const struct device *device = world->devices[i];
+
+                if (device->core.phase == DEVICE_LIVE || world->lifetime_ms < 1800000)
+                        expect_device(world, device);
+                else
+                        invariants_broken(world, "line 10 any_node_may_die",
+                                          "device %u is not connected", i);
+        }
+}
