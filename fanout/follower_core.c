@@ -97,7 +97,7 @@ static void on_head(struct follower_core *core, const struct token *token, uint6
         core->seen = core->head.seq;
         if (core->seen_since > core->seen)
                 core->seen = core->seen_since;
-        core->confirmed_ms = now_ms;
+        core->confirmed_ms = core->asked_ms; /* what the answer tells may be as old as that */
         core->caught_up = true;
         actions->confirmed = true;
 }

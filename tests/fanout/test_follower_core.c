@@ -107,6 +107,21 @@ Test(follower_core, begins_with_the_state_and_asks_the_head_after_it)
         cr_assert(follower_is_stale(&core, 3001));
 }
 
+/* The answer tells of the log as it was somewhere between question and answer: only the question's
+ * time is safe to count from (contract line 8). */
+Test(follower_core, a_late_answer_confirms_the_head_as_of_its_question)
+{
+        struct follower_core core = following();
+        struct token at = { 7, 3, 30 };
+        struct follower_actions actions = plain(&core, FOLLOWER_TICK, 2000);
+
+        cr_assert(eq(int, actions.ask, FOLLOWER_ASK_HEAD));
+        actions = told(&core, FOLLOWER_HEAD, at, actions.request, 3900);
+        cr_assert(actions.confirmed);
+        cr_assert(not(follower_is_stale(&core, 4000)));
+        cr_assert(follower_is_stale(&core, 4001));
+}
+
 Test(follower_core, delivers_the_next_message_and_drops_a_repeat)
 {
         struct follower_core core = following();

@@ -11,9 +11,6 @@
 #include "tests/sim/sim_device.h"
 #include "tests/sim/sim_node.h"
 
-/* An answer tells of the moment it was made, and the follower counts from the moment it came, up to
- * REPLY_WAIT later. Counted from the question, FOLLOWER_STALE_MS alone would hold here. */
-#define BEHIND_MAX_MS    (FOLLOWER_STALE_MS + FOLLOWER_REPLY_WAIT_MS)
 #define KEYS_LOOKED_BACK 400 /* commits; a producer gives up long before */
 
 /* --- commits -------------------------------------------------------------------------------- */
@@ -193,7 +190,7 @@ void invariants_node_sight(struct world *world, struct node *node)
                                   "node %u heard nothing for %" PRIu64 " ms and is content",
                                   node->index, world->now_ms - node->answered_ms);
         if (head.epoch == node->core.head.epoch && head.seq > node->core.head.seq &&
-            behind_ms(world, node) > BEHIND_MAX_MS)
+            behind_ms(world, node) > FOLLOWER_STALE_MS)
                 invariants_broken(world, "line 8 blindness",
                                   "node %u is behind for %" PRIu64 " ms and is content",
                                   node->index, behind_ms(world, node));
