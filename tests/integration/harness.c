@@ -413,7 +413,7 @@ void recorder_end(struct recorder *recorder)
 
 /* -- other programs -- */
 
-int run_program(char **ret_out, const char *program, ...)
+static int run(char **ret_out, bool with_stderr, const char *program, va_list args)
 {
         struct buf out = BUF_INIT;
         char path[512], chunk[4096];
@@ -421,14 +421,11 @@ int run_program(char **ret_out, const char *program, ...)
         int argc = 0, ends[2], status;
         ssize_t n;
         pid_t pid;
-        va_list args;
 
         snprintf(path, sizeof(path), "%s/%s", bin_dir(), program);
         argv[argc++] = path;
-        va_start(args, program);
         while (argc < 39 && (argv[argc] = va_arg(args, const char *)) != NULL)
                 argc++;
-        va_end(args);
         argv[argc] = NULL;
         if (pipe2(ends, O_CLOEXEC) != 0)
                 give_up("pipe: %s", strerror(errno));
@@ -436,6 +433,8 @@ int run_program(char **ret_out, const char *program, ...)
         if (pid == 0) {
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
                 dup2(ends[1], 1);
+                if (with_stderr)
+                        dup2(ends[1], 2);
                 execv(path, (char *const *)argv);
                 _exit(127);
         }
@@ -446,6 +445,31 @@ int run_program(char **ret_out, const char *program, ...)
         waitpid(pid, &status, 0);
         *ret_out = out.len ? buf_take(&out) : strdup("");
         return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int run_program(char **ret_out, const char *program, ...)
+{
+        va_list args;
+        int status;
+
+        va_start(args, program);
+        status = run(ret_out, false, program, args);
+        va_end(args);
+        return status;
+}
+
+void node_refuses(const char *saying, ...)
+{
+        va_list args;
+        char *said;
+
+        va_start(args, saying);
+        if (run(&said, true, "kickoffd", args) != 1)
+                give_up("kickoffd did not refuse with exit status 1, but said: %s", said);
+        va_end(args);
+        if (!strstr(said, saying))
+                give_up("kickoffd refused, not saying \"%s\" but: %s", saying, said);
+        free(said);
 }
 
 int raw_connect(const struct test_node *node, int receive_buffer)

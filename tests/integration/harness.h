@@ -78,6 +78,9 @@ void recorder_end(struct recorder *recorder);
 /* Runs a program to its end; stdout (malloc'd, NUL-terminated) in *ret_out. Returns its exit status. */
 int run_program(char **ret_out, const char *program, ...) __attribute__((sentinel));
 
+/* kickoffd with these arguments, up to a NULL, must end with exit status 1, saying so on stderr. */
+void node_refuses(const char *saying, ...) __attribute__((sentinel));
+
 /* A connected TCP socket to the node; with receive_buffer > 0 as its SO_RCVBUF. */
 int raw_connect(const struct test_node *node, int receive_buffer);
 /* Sends a WebSocket upgrade for `device` and reads up to the end of the 101 head. */

@@ -90,39 +90,25 @@ Test(life, ctrl_c_ends_it_cleanly)
 Test(life, a_second_node_in_the_same_directory_is_told_so)
 {
         struct test_node node = { 0 };
-        char command[1200], said[4096];
-        FILE *run;
-        size_t n;
+        char data[96];
 
         node_start(&node, NULL);
-        snprintf(command, sizeof(command),
-                 "'%s/kickoffd' --listen 127.0.0.1:0 --admin 127.0.0.1:0 --data '%s/data' 2>&1",
-                 getenv("KICKOFF_BIN_DIR") ? getenv("KICKOFF_BIN_DIR") : KICKOFF_BIN_DIR, node.dir);
-        run = popen(command, "r");
-        n = fread(said, 1, sizeof(said) - 1, run);
-        said[n] = '\0';
-        cr_assert(ne(int, pclose(run), 0));
-        cr_assert(strstr(said, "another kickoffd uses the data directory") != NULL, "%s", said);
+        snprintf(data, sizeof(data), "%s/data", node.dir);
+        node_refuses("another kickoffd uses the data directory", "--listen=127.0.0.1:0",
+                     "--admin=127.0.0.1:0", "--data", data, NULL);
         node_end(&node);
 }
 
 Test(life, a_second_node_on_the_same_port_is_refused_and_takes_no_device)
 {
         struct test_node node = { 0 };
-        char command[1200], said[4096];
-        FILE *run;
-        size_t n;
+        char listen[32], data[96];
 
         node_start(&node, NULL);
-        snprintf(command, sizeof(command),
-                 "'%s/kickoffd' --listen 127.0.0.1:%u --admin 127.0.0.1:0 --data '%s/other' 2>&1",
-                 getenv("KICKOFF_BIN_DIR") ? getenv("KICKOFF_BIN_DIR") : KICKOFF_BIN_DIR, node.port,
-                 node.dir);
-        run = popen(command, "r");
-        n = fread(said, 1, sizeof(said) - 1, run);
-        said[n] = '\0';
-        cr_assert(ne(int, pclose(run), 0));
-        cr_assert(strstr(said, "address is in use") != NULL, "%s", said);
+        snprintf(listen, sizeof(listen), "127.0.0.1:%u", node.port);
+        snprintf(data, sizeof(data), "%s/other", node.dir);
+        node_refuses("address is in use", "--listen", listen, "--admin=127.0.0.1:0", "--data", data,
+                     NULL);
         node_end(&node);
 }
 

@@ -116,22 +116,8 @@ Test(redis, dropped_messages_are_repaired_from_the_log)
 Test(redis, a_server_that_cannot_keep_fsync_is_refused_with_the_line_to_change)
 {
         struct test_redis *redis = test_redis_start("--appendfsync", "everysec", NULL);
-        char command[1200];
-        FILE *run;
-        char said[4096];
-        size_t n;
-        int status;
 
-        /* stderr matters here, so through a shell */
-        snprintf(command, sizeof(command),
-                 "'%s/kickoffd' --listen 127.0.0.1:0 --admin 127.0.0.1:0 --redis '%s' 2>&1",
-                 getenv("KICKOFF_BIN_DIR") ? getenv("KICKOFF_BIN_DIR") : KICKOFF_BIN_DIR,
-                 test_redis_url(redis));
-        run = popen(command, "r");
-        n = fread(said, 1, sizeof(said) - 1, run);
-        said[n] = '\0';
-        status = pclose(run);
-        cr_assert(ne(int, status, 0), "%s", said);
-        cr_assert(strstr(said, "appendfsync always") != NULL, "%s", said);
+        node_refuses("appendfsync always", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--redis",
+                     test_redis_url(redis), NULL);
         test_redis_destroy(redis);
 }
