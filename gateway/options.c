@@ -68,7 +68,7 @@ static const struct option_program program = {
         .usage = "kickoffd [OPTION]...",
         .epilogue =
             "Examples:\n"
-            "  kickoffd                                   one node with its own Redis, on this machine\n"
+            "  kickoffd                                      one node with its own Redis\n"
             "  kickoffd --redis redis://10.0.0.5 --name a1   one node of a fleet\n"
             "\n"
             "Signals: INT and TERM end the node cleanly; devices are told to come back elsewhere.\n"
