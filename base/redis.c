@@ -35,7 +35,8 @@
 #include "base/rng.h"
 
 #define DEFAULT_TIMEOUT_MS 2000
-#define BACKOFF_FIRST_MS   50 /* the first wait is below this, each later one below twice the last \
+#define BACKOFF_FIRST_MS                                                                           \
+        50                    /* the first wait is below this, each later one below twice the last \
                                */
 #define BACKOFF_LIMIT_MS 1000 /* ... up to this */
 #define STEADY_MS        1000 /* a link that lasted this long starts its backoff anew */
@@ -74,8 +75,10 @@ struct redis {
         redis_message_fn *on_message;
         void *message_owner;
         uint64_t probe_ms; /* when to subscribe again; monotonic */
-        unsigned depth;    /* callbacks of the owner on the stack */
-        bool destroyed;    /* free when depth is back at 0 */
+        struct redis_server server;
+        char peer[300]; /* "host:port" or the path */
+        unsigned depth; /* callbacks of the owner on the stack */
+        bool destroyed; /* free when depth is back at 0 */
 };
 
 static void enter(struct redis *redis)
@@ -231,6 +234,31 @@ static void on_select(void *owner, const struct redis_reply *reply)
         (void)greeting_failed(owner, "SELECT", reply);
 }
 
+/* Without .primary it is nobody's business who answers, so that a user without +info gets in. */
+static void on_info(void *owner, const struct redis_reply *reply)
+{
+        struct redis *redis = owner;
+        char why[sizeof(redis->why)];
+
+        if (reply == NULL || redis->destroyed || redis->state == LINK_LOST)
+                return;
+        if (redis_type(reply) == REDIS_STRING &&
+            redis_parse_info(redis_text(reply, NULL), &redis->server) == OK) {
+                if (redis->server.is_primary || !redis->options.primary)
+                        return;
+                snprintf(why, sizeof(why), "%.100s is a replica of %.80s: give the primary",
+                         redis->peer, redis->server.primary);
+                lose(redis, "", why);
+        } else if (redis->options.primary) {
+                bool refused = strncmp(redis_text(reply, NULL), "NOPERM", 6) == 0;
+
+                lose(redis, "INFO",
+                     refused ? "NOPERM: this user needs the permission +info"
+                     : redis_type(reply) == REDIS_ERROR ? redis_text(reply, NULL)
+                                                        : "the server does not say who it is");
+        }
+}
+
 /* PING ends the greeting because Redis answers it with an error for as long as it cannot serve:
  * not authenticated, loading its data, a replica cut off from its primary. The other three may pass
  * then. It comes before SUBSCRIBE, so the trap of a PING on a subscriber is not touched. */
@@ -252,8 +280,11 @@ static enum err greet(struct redis *redis)
         const char *const with_user[] = { "AUTH", address->user, address->password };
         const char *const without_user[] = { "AUTH", address->password };
         const char *const name[] = { "CLIENT", "SETNAME", redis->options.name };
+        const char *const info[] = { "INFO", "server", "replication" };
         const char *const ping[] = { "PING" };
         enum err err = OK;
+
+        memset(&redis->server, 0, sizeof(redis->server));
 
         if (address->user[0] != '\0')
                 err = send_command(redis, on_reply, on_auth, redis, 3, with_user, NULL);
@@ -268,6 +299,8 @@ static enum err greet(struct redis *redis)
         }
         if (err == OK) /* a name helps whoever reads CLIENT LIST; a refusal harms nobody */
                 err = send_command(redis, on_reply, NULL, NULL, 3, name, NULL);
+        if (err == OK)
+                err = send_command(redis, on_reply, on_info, redis, 3, info, NULL);
         if (err == OK)
                 err = send_command(redis, on_reply, on_ping, redis, 1, ping, NULL);
         return err;
@@ -307,9 +340,10 @@ static void on_disconnect(const redisAsyncContext *context, int status)
 static void start_connecting(struct redis *redis)
 {
         const struct redis_address *address = &redis->options.address;
-        redisAsyncContext *context = address->scheme == REDIS_UNIX
-                                         ? redisAsyncConnectUnix(address->host)
-                                         : redisAsyncConnect(address->host, address->port);
+        redisAsyncContext *context =
+            address->scheme == REDIS_UNIX
+                ? redisAsyncConnectUnix(address->path)
+                : redisAsyncConnect(address->hosts[0].host, address->hosts[0].port);
 
         redis->state = LINK_CONNECTING;
         redis->context = context;
@@ -441,12 +475,18 @@ enum err redis_create(struct event_base *base, const struct redis_options *optio
 
         if (redis == NULL)
                 return ERR_NOMEM;
-        check(options->name != NULL && options->address.host[0] != '\0');
+        check(options->name != NULL &&
+              (options->address.n_hosts > 0 || options->address.path[0] != '\0'));
         ignore_sigpipe();
         redis->base = base;
         redis->options = *options;
         if (redis->options.timeout_ms == 0)
                 redis->options.timeout_ms = DEFAULT_TIMEOUT_MS;
+        if (options->address.scheme == REDIS_UNIX)
+                snprintf(redis->peer, sizeof(redis->peer), "%s", options->address.path);
+        else
+                snprintf(redis->peer, sizeof(redis->peer), "%s:%u", options->address.hosts[0].host,
+                         options->address.hosts[0].port);
         STAILQ_INIT(&redis->waiting);
         rng_seed(&redis->jitter, rng_secure_u64());
         redis->timer = evtimer_new(base, on_timer, redis);
@@ -477,6 +517,22 @@ void redis_destroy(struct redis *redis)
 bool redis_is_up(const struct redis *redis)
 {
         return redis->state == LINK_UP;
+}
+
+const struct redis_server *redis_server(const struct redis *redis)
+{
+        return &redis->server;
+}
+
+const char *redis_peer(const struct redis *redis)
+{
+        return redis->peer;
+}
+
+void redis_drop(struct redis *redis, const char *why)
+{
+        if (redis->state == LINK_UP)
+                lose(redis, "", why);
 }
 
 enum err redis_command(struct redis *redis, redis_reply_fn *fn, void *owner, int argc,

@@ -64,7 +64,7 @@ static const char *parse_unix(const char *rest, struct redis_address *address)
                 return "a unix URL needs an absolute path: unix:///run/redis/redis.sock";
         if (path_end - rest > UNIX_PATH_MAX_BYTES)
                 return "the path of a unix socket may have at most 106 bytes";
-        if (!decode(rest, path_end, address->host, sizeof(address->host)))
+        if (!decode(rest, path_end, address->path, sizeof(address->path)))
                 return "the path has a bad %XX or a control character";
         if (end == NULL)
                 return NULL;
@@ -103,12 +103,13 @@ static const char *parse_host(const char *rest, const char *end, struct redis_ad
         after = bracket ? host_end + 1 : host_end;
         if (host == host_end)
                 return "the host is missing: redis://host:6379";
-        if (!decode(host, host_end, address->host, sizeof(address->host)))
+        if (!decode(host, host_end, address->hosts[0].host, sizeof(address->hosts[0].host)))
                 return "the host is too long or has a control character";
         if (after < end &&
             (*after != ':' || !parse_number(after + 1, end, 65535, &port) || port == 0))
                 return "the port must be a number from 1 to 65535";
-        address->port = (uint16_t)port;
+        address->hosts[0].port = (uint16_t)port;
+        address->n_hosts = 1;
         return NULL;
 }
 
@@ -138,7 +139,7 @@ enum err redis_parse_url(const char *url, struct redis_address *ret_address, con
         const char *why;
 
         if (strlen(url) > REDIS_URL_MAX) {
-                why = "the URL is longer than 512 bytes";
+                why = "the URL is longer than 2048 bytes";
         } else if (strncmp(url, "redis://", 8) == 0) {
                 address.scheme = REDIS_TCP;
                 why = parse_tcp(url + 8, &address);
@@ -148,11 +149,11 @@ enum err redis_parse_url(const char *url, struct redis_address *ret_address, con
         } else if (strncmp(url, "rediss://", 9) == 0) {
                 *ret_why = "TLS to Redis (rediss://) is not in this build; put stunnel or a proxy "
                            "between, or use redis://";
-                return ERR_UNSUPPORTED;
+                return ERR_INVALID;
         } else if (strncmp(url, "sentinel://", 11) == 0) {
                 *ret_why =
                     "sentinel:// is not in this build; give the primary as redis://host:port";
-                return ERR_UNSUPPORTED;
+                return ERR_INVALID;
         } else {
                 why = "a Redis URL starts with redis:// or unix://";
         }

@@ -175,7 +175,7 @@ static enum err prepare(const char *dir, struct redis_address *ret_address, cons
                     "shorter --data";
                 return ERR_TOO_LARGE;
         }
-        snprintf(address.host, sizeof(address.host), "%.95s/redis.sock", real);
+        snprintf(address.path, sizeof(address.path), "%.95s/redis.sock", real);
         *ret_address = address;
         return OK;
 }
@@ -187,7 +187,7 @@ enum err embedded_redis_start(struct event_base *base, const char *dir, bool fsy
 {
         struct redis_address address;
         struct embedded_redis *redis = calloc(1, sizeof(*redis));
-        char real[sizeof(address.host)];
+        char real[sizeof(address.path)];
         enum err err;
 
         if (!redis) {
@@ -199,12 +199,12 @@ enum err embedded_redis_start(struct event_base *base, const char *dir, bool fsy
         err = prepare(dir, &address, ret_why);
         if (err != OK)
                 goto free_redis;
-        strcpy(real, address.host);
+        strcpy(real, address.path);
         *strrchr(real, '/') = '\0';
         err = take_lock(real, &redis->lock_fd, ret_why);
         if (err != OK)
                 goto free_redis;
-        err = spawn(redis, real, address.host, fsync, ret_why);
+        err = spawn(redis, real, address.path, fsync, ret_why);
         if (err != OK)
                 goto unlock;
         redis->on_child = evsignal_new(base, SIGCHLD, on_child, redis);
