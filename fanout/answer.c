@@ -18,21 +18,25 @@ static bool take_seq(const char *text, size_t len, seqno *out)
         return seq <= SEQNO_MAX;
 }
 
-enum err answer_place(const struct redis_reply *reply, struct token *ret_place)
+enum err answer_place(const struct redis_reply *reply, size_t from, struct place *ret_place)
 {
-        struct token place = { 0 };
-        size_t epoch_len, seq_len, tag_len;
+        struct place place = { 0 };
+        struct token *token = &place.token;
+        size_t epoch_len, seq_len, tag_len, parent_len;
 
-        if (redis_count(reply) < ANSWER_PLACE_MEMBERS)
+        if (redis_count(reply) < from + ANSWER_PLACE_MEMBERS)
                 return ERR_INVALID;
 
-        const char *epoch = redis_text(redis_at(reply, 0), &epoch_len);
-        const char *seq = redis_text(redis_at(reply, 1), &seq_len);
-        const char *tag = redis_text(redis_at(reply, 2), &tag_len);
+        const char *epoch = redis_text(redis_at(reply, from), &epoch_len);
+        const char *seq = redis_text(redis_at(reply, from + 1), &seq_len);
+        const char *tag = redis_text(redis_at(reply, from + 2), &tag_len);
+        const char *parent = redis_text(redis_at(reply, from + 3), &parent_len);
 
-        if (epoch_len > 0 && (token_parse_hex(epoch, epoch_len, &place.epoch) != OK ||
-                              token_parse_hex(tag, tag_len, &place.tag) != OK ||
-                              !take_seq(seq, seq_len, &place.seq) || place.epoch == 0))
+        if (epoch_len > 0 && (token_parse_hex(epoch, epoch_len, &token->epoch) != OK ||
+                              token_parse_hex(tag, tag_len, &token->tag) != OK ||
+                              !take_seq(seq, seq_len, &token->seq) || token->epoch == 0))
+                return ERR_INVALID;
+        if (parent_len > 0 && token_parse_hex(parent, parent_len, &place.parent) != OK)
                 return ERR_INVALID;
         *ret_place = place;
         return OK;
@@ -41,7 +45,7 @@ enum err answer_place(const struct redis_reply *reply, struct token *ret_place)
 enum err answer_entry(const struct redis_reply *reply, uint64_t epoch, struct entry **ret_entry)
 {
         const struct redis_reply *fields = redis_at(reply, 1);
-        const char *tag = NULL, *prev = NULL, *body = NULL;
+        const char *tag = NULL, *prev = NULL, *body = NULL, *record = NULL;
         size_t id_len, body_len = 0;
         seqno seq;
 
@@ -64,11 +68,13 @@ enum err answer_entry(const struct redis_reply *reply, uint64_t epoch, struct en
                 } else if (strcmp(name, "body") == 0) {
                         body = value;
                         body_len = len;
+                } else if (strcmp(name, "record") == 0) {
+                        record = value;
                 }
         }
         if (tag == NULL || prev == NULL || body == NULL)
                 return ERR_INVALID;
-        return entry_parse_fields(epoch, seq, tag, prev, body, body_len, ret_entry);
+        return entry_parse_fields(epoch, seq, tag, prev, body, body_len, record, ret_entry);
 }
 
 bool answer_is_error(const struct redis_reply *reply)

@@ -9,10 +9,15 @@
 #include "base/redis.h"
 #include "fanout/entry.h"
 
-#define ANSWER_PLACE_MEMBERS 3 /* epoch, seq, tag: every answer about the log begins so */
+#define ANSWER_PLACE_MEMBERS 4 /* epoch, seq, tag, parent: every answer about the log has these */
 
-/* Of an array that begins with epoch, seq and tag. No log yet gives epoch 0. ERR_INVALID. */
-must_check enum err answer_place(const struct redis_reply *reply, struct token *ret_place);
+struct place { /* where the log ends for everybody */
+        struct token token; /* epoch 0: there is no log */
+        uint64_t parent;    /* the epoch it continues, 0 = none */
+};
+
+/* Members `from` .. `from` + 3 of an array. ERR_INVALID. */
+must_check enum err answer_place(const struct redis_reply *reply, size_t from, struct place *ret_place);
 /* One entry as XRANGE gives it: id and fields. ERR_INVALID, ERR_NOMEM. */
 must_check enum err answer_entry(const struct redis_reply *reply, uint64_t epoch,
                                  struct entry **ret_entry);

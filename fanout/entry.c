@@ -22,7 +22,7 @@ static struct blob *make_frame(const struct signal *signal, enum encoding encodi
         return frame;
 }
 
-struct entry *entry_create(const struct signal *signal, uint64_t prev_tag)
+struct entry *entry_create(const struct signal *signal, uint64_t prev_tag, const char *record)
 {
         struct entry *entry = calloc(1, sizeof(*entry));
 
@@ -31,6 +31,10 @@ struct entry *entry_create(const struct signal *signal, uint64_t prev_tag)
         atomic_init(&entry->refs, 1);
         entry->signal = *signal;
         entry->prev_tag = prev_tag;
+        if (record != NULL && (entry->record = strdup(record)) == NULL) {
+                entry_unref(entry);
+                return NULL;
+        }
         for (unsigned i = 0; i < ENCODINGS; i++) {
                 entry->frames[i] = make_frame(signal, (enum encoding)i);
                 if (entry->frames[i] == NULL) {
@@ -61,6 +65,7 @@ void entry_unref(struct entry *entry)
                 return;
         for (unsigned i = 0; i < ENCODINGS; i++)
                 blob_unref(entry->frames[i]);
+        free(entry->record);
         free(entry);
 }
 
@@ -147,7 +152,7 @@ static bool parse_body(const char *text, size_t len, struct signal *signal)
 }
 
 static enum err make(const struct token *token, uint64_t prev_tag, const char *body,
-                     size_t body_len, struct entry **ret_entry)
+                     size_t body_len, const char *record, struct entry **ret_entry)
 {
         struct signal signal = { .token = *token };
         struct entry *entry;
@@ -156,7 +161,7 @@ static enum err make(const struct token *token, uint64_t prev_tag, const char *b
                 return ERR_INVALID;
         if (!parse_body(body, body_len, &signal))
                 return ERR_INVALID;
-        entry = entry_create(&signal, prev_tag);
+        entry = entry_create(&signal, prev_tag, record);
         if (entry == NULL)
                 return ERR_NOMEM;
         *ret_entry = entry;
@@ -178,11 +183,23 @@ enum err entry_parse_message(const char *bytes, size_t len, struct entry **ret_e
         if (left <= HEX_LEN || prev[HEX_LEN] != ' ' ||
             token_parse_hex(prev, HEX_LEN, &prev_tag) != OK)
                 return ERR_INVALID;
-        return make(&token, prev_tag, prev + HEX_LEN + 1, left - HEX_LEN - 1, ret_entry);
+
+        const char *body = prev + HEX_LEN + 1;
+        size_t rest = left - HEX_LEN - 1;
+        const char *line_end = memchr(body, '\n', rest); /* JSON_COMPACT bodies have none inside */
+        size_t body_len = line_end != NULL ? (size_t)(line_end - body) : rest;
+        char *record = line_end != NULL ? strndup(line_end + 1, rest - body_len - 1) : NULL;
+        enum err err = ERR_NOMEM;
+
+        if (line_end == NULL || record != NULL)
+                err = make(&token, prev_tag, body, body_len, record, ret_entry);
+        free(record);
+        return err;
 }
 
 enum err entry_parse_fields(uint64_t epoch, seqno seq, const char *tag, const char *prev,
-                            const char *body, size_t body_len, struct entry **ret_entry)
+                            const char *body, size_t body_len, const char *record,
+                            struct entry **ret_entry)
 {
         struct token token = { .epoch = epoch, .seq = seq };
         uint64_t prev_tag;
@@ -190,5 +207,5 @@ enum err entry_parse_fields(uint64_t epoch, seqno seq, const char *tag, const ch
         if (token_parse_hex(tag, strlen(tag), &token.tag) != OK ||
             token_parse_hex(prev, strlen(prev), &prev_tag) != OK)
                 return ERR_INVALID;
-        return make(&token, prev_tag, body, body_len, ret_entry);
+        return make(&token, prev_tag, body, body_len, record, ret_entry);
 }

@@ -1,6 +1,7 @@
 /* fanout/entry.h -- one entry of the signal log: in Redis as text, in a node's memory as ready-made
  * frames. Text form: stream fields `tag`, `prev` (the tag before it: the chain that shows a fork) and
- * `body` (the signal without its token, as JSON); published as "<token> <prev> <body>". */
+ * `body` (the signal without its token, as JSON) and `record` (the event after it, for the nodes' memory);
+ * published as "<token> <prev> <body>\n<record>". */
 #pragma once
 
 #include <stddef.h>
@@ -15,17 +16,21 @@ struct entry { /* immutable once made, shared by all threads */
         _Atomic uint32_t refs;
         struct signal signal;
         uint64_t prev_tag;
+        char *record; /* the event after it, as text (event_parse); NULL: it came without one */
         struct blob *frames[ENCODINGS]; /* whole unmasked WebSocket frames, ready for send() */
 };
 
-/* Makes both frames. `signal` is copied. The reference is the caller's. NULL = no memory. */
-struct entry *entry_create(const struct signal *signal, uint64_t prev_tag);
+/* Makes both frames. `signal` is copied, and `record`, which may be NULL. The reference is the caller's.
+ * NULL = no memory. */
+struct entry *entry_create(const struct signal *signal, uint64_t prev_tag, const char *record);
 struct entry *entry_ref(struct entry *entry);
 void entry_unref(struct entry *entry);
 
 /* The `body` text of a signal; malloc'd, NULL = no memory. */
 char *entry_format_body(const struct signal *signal);
-/* From a published message, and from the fields of a stream entry. ERR_INVALID, ERR_NOMEM. */
+/* From a published message, and from the fields of a stream entry (`record` may be NULL). The record is
+ * kept as it came: who uses it parses it. ERR_INVALID, ERR_NOMEM. */
 must_check enum err entry_parse_message(const char *bytes, size_t len, struct entry **ret_entry);
 must_check enum err entry_parse_fields(uint64_t epoch, seqno seq, const char *tag, const char *prev,
-                                       const char *body, size_t body_len, struct entry **ret_entry);
+                                       const char *body, size_t body_len, const char *record,
+                                       struct entry **ret_entry);

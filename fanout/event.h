@@ -28,6 +28,7 @@ extern const char *const event_phase_name[PHASES]; /* also the stage keys these 
 struct event {
         char title[TITLE_MAX + 1];
         enum event_phase phase;
+        uint64_t epoch; /* of the log, when it was last changed: orders records of two histories; 0 = none */
         struct event_state state; /* id, stage, at, starts_at, version, bundle: what devices see */
         bool auto_start;
         unsigned n_stages;

@@ -7,72 +7,172 @@
 -- first write: types and versions by reading, permissions by asking (out of memory, read-only and missing
 -- replicas are refused by Redis before a writing function begins). No randomness in here: tags and epochs
 -- come from the caller. Numbers are doubles: exact up to 2^53.
+--
+-- Words (fanout/EPOCHS.md has the reasons):
+--   place      epoch, number, tag, parent: where the log ends for everybody
+--   mark       with replicated:N the log may go on beyond what N replicas hold; entries beyond the mark are
+--              held back from nodes and devices until they are released
+--   witness    the place its caller holds. It was told to devices, so the log must have it: a log that has
+--              not has lost its tail. And what was told was released, whatever the mark says
+--   generation the first 16 bits of an epoch: higher is later
 
 local TRIM_EVERY = 256 -- appends between two looks at the log's tail ...
 local TRIM_STEP = 512  -- ... and how many entries one look may remove: faster than they come
-
-local function meta_of(key)
-  local meta = redis.call('HMGET', key, 'epoch', 'seq', 'tag')
-  if not meta[1] or not meta[2] or not meta[3] then
-    return nil
-  end
-  return { epoch = meta[1], seq = tonumber(meta[2]), tag = meta[3] }
-end
 
 local function as_text(seq)
   return string.format('%.0f', seq)
 end
 
-local function place_of(meta)
-  if not meta then
-    return { '', '0', '' }
+local function id_of(seq)
+  return as_text(seq) .. '-0'
+end
+
+local function generation(epoch)
+  return tonumber(string.sub(epoch or '', 1, 4), 16) or 0
+end
+
+-- {seq, tag}: the last entry. {mark, mark_tag}: the last released one. nil: there is no log.
+local function meta_of(key)
+  local meta = redis.call('HMGET', key, 'epoch', 'seq', 'tag', 'parent', 'mark', 'mark_tag')
+  if not meta[1] or not meta[2] or not meta[3] then
+    return nil
   end
-  return { meta.epoch, as_text(meta.seq), meta.tag }
+  local seq = tonumber(meta[2])
+  return {
+    epoch = meta[1], seq = seq, tag = meta[3], parent = meta[4] or '',
+    mark = tonumber(meta[5]) or seq, mark_tag = meta[6] or meta[3],
+  }
 end
 
--- A log without meta has lost its epoch, and with it the meaning of its numbers: it begins anew.
-local function open_log(meta_key, log_key, epoch, tag)
-  local meta = meta_of(meta_key)
-  if not meta then
-    redis.call('DEL', log_key)
-    redis.call('HSET', meta_key, 'epoch', epoch, 'seq', '0', 'tag', tag)
-    meta = { epoch = epoch, seq = 0, tag = tag }
+local function field_of(entry, name)
+  for i = 1, #entry[2], 2 do
+    if entry[2][i] == name then
+      return entry[2][i + 1]
+    end
   end
-  return meta
+  return nil
 end
 
--- KEYS meta log; ARGV epoch tag (fresh ones, used only if there is no log) -> epoch seq tag
-local function open(keys, args)
-  return place_of(open_log(keys[1], keys[2], args[1], args[2]))
+local function entry_at(log_key, seq)
+  return redis.call('XRANGE', log_key, id_of(seq), id_of(seq))[1]
 end
 
--- KEYS meta -> epoch seq tag
-local function head(keys)
-  return place_of(meta_of(keys[1]))
+-- {epoch, seq, tag}, nil if the caller holds nothing.
+local function witness_of(epoch, seq, tag)
+  if not epoch or epoch == '' then
+    return nil
+  end
+  return { epoch = epoch, seq = tonumber(seq), tag = tag }
 end
 
--- KEYS meta events -> epoch seq tag {records}
-local function state(keys)
-  local answer = place_of(meta_of(keys[1]))
-  answer[4] = redis.call('HVALS', keys[2])
+-- Of one epoch: does the log still have the place the witness holds? What was trimmed cannot be
+-- compared, and counts as kept.
+local function has_lost(meta, log_key, witness)
+  if witness.seq > meta.seq then
+    return true
+  end
+  if witness.seq == meta.seq then
+    return witness.tag ~= meta.tag
+  end
+  local entry = entry_at(log_key, witness.seq)
+  if entry then
+    return field_of(entry, 'tag') ~= witness.tag
+  end
+  local follower = entry_at(log_key, witness.seq + 1)
+  return follower ~= nil and field_of(follower, 'prev') ~= witness.tag
+end
+
+-- Where the log ends for everybody: at the mark, or later if the witness was told more.
+local function place_of(meta, log_key, witness)
+  if not meta then
+    return { '', '0', '', '' }
+  end
+  local seq, tag = meta.mark, meta.mark_tag
+  if witness and witness.epoch == meta.epoch and witness.seq > seq and
+    not has_lost(meta, log_key, witness) then
+    seq, tag = witness.seq, witness.tag
+  end
+  return { meta.epoch, as_text(seq), tag, meta.parent }
+end
+
+-- The entries that are held back, newest first.
+local function held_entries(meta, log_key, place_seq)
+  if not meta or meta.seq <= place_seq then
+    return {}
+  end
+  return redis.call('XREVRANGE', log_key, '+', id_of(place_seq + 1))
+end
+
+-- Which record is later? By the generation of the epoch it was made in, then by version. Equal: neither.
+local function is_newer(record, than)
+  if not than then
+    return true
+  end
+  local a, b = cjson.decode(record), cjson.decode(than)
+  local ga, gb = generation(a.epoch), generation(b.epoch)
+  return ga > gb or (ga == gb and a.version > b.version)
+end
+
+-- KEYS meta log; ARGV witness's epoch seq tag -> place
+local function head(keys, args)
+  return place_of(meta_of(keys[1]), keys[2], witness_of(unpack(args)))
+end
+
+-- KEYS meta log events; ARGV witness's epoch seq tag -> place, '1' if the log lost what the witness holds, {records}
+local function state(keys, args)
+  local meta_key, log_key, events_key = unpack(keys)
+  local meta, witness = meta_of(meta_key), witness_of(unpack(args))
+  local answer = place_of(meta, log_key, witness)
+  local lost = meta and witness and witness.epoch == meta.epoch and has_lost(meta, log_key, witness)
+  answer[5] = lost and '1' or '0'
+
+  local held = held_entries(meta, log_key, tonumber(answer[2]))
+  if #held == 0 then
+    answer[6] = redis.call('HVALS', events_key)
+    return answer
+  end
+  local pairs_of, record_of = redis.call('HGETALL', events_key), {}
+  for i = 1, #pairs_of, 2 do
+    record_of[pairs_of[i]] = pairs_of[i + 1]
+  end
+  for _, entry in ipairs(held) do
+    local before = field_of(entry, 'before')
+    record_of[field_of(entry, 'event')] = before ~= '' and before or nil
+  end
+  answer[6] = {}
+  for _, record in pairs(record_of) do
+    table.insert(answer[6], record)
+  end
   return answer
 end
 
--- KEYS meta log; ARGV from to count -> epoch seq tag {stream entries}
+-- KEYS meta log; ARGV from to count, witness's epoch seq tag -> place, {stream entries}
 local function range(keys, args)
-  local answer = place_of(meta_of(keys[1]))
-  answer[4] = redis.call('XRANGE', keys[2], args[1] .. '-0', args[2] .. '-0', 'COUNT', args[3])
+  local meta = meta_of(keys[1])
+  local answer = place_of(meta, keys[2], witness_of(args[4], args[5], args[6]))
+  local to = math.min(tonumber(args[2]), tonumber(answer[2]))
+  answer[5] = {}
+  if to >= tonumber(args[1]) then
+    answer[5] = redis.call('XRANGE', keys[2], args[1] .. '-0', id_of(to), 'COUNT', args[3])
+  end
   return answer
 end
 
--- KEYS events req; ARGV event with_request -> record|nil {fingerprint token record}|nil
-local function lookup(keys, args)
-  local request = false
-  if args[2] == '1' then
-    local found = redis.call('HMGET', keys[2], 'fingerprint', 'token', 'record')
-    request = found[1] and found
+-- fingerprint token record, and '1' while the change is held back; nil: no such key
+local function request_of(req_key, meta)
+  local found = redis.call('HMGET', req_key, 'fingerprint', 'token', 'record')
+  if not found[1] then
+    return nil
   end
-  return { redis.call('HGET', keys[1], args[1]), request }
+  local epoch, seq = string.match(found[2], '^(%x+)%.(%d+)%.')
+  local held = meta and epoch == meta.epoch and tonumber(seq) > meta.mark
+  return { found[1], found[2], found[3], held and '1' or '0' }
+end
+
+-- KEYS events req meta; ARGV event with_request -> record|nil {fingerprint token record held}|nil
+local function lookup(keys, args)
+  local request = args[2] == '1' and request_of(keys[2], meta_of(keys[3])) or false
+  return { args[1] ~= '' and redis.call('HGET', keys[1], args[1]), request }
 end
 
 -- Two cuts that both must allow it: never below keep_entries, never what is younger than keep_ms.
@@ -82,53 +182,70 @@ local function trim(log_key, seq, keep_entries, keep_ms, now)
     return
   end
   local cut = math.min(tonumber(string.match(first[1], '^%d+')) + TRIM_STEP, seq - keep_entries)
-  local at = redis.call('XRANGE', log_key, as_text(math.max(cut, 0)) .. '-0', '+', 'COUNT', 1)[1]
+  local at = redis.call('XRANGE', log_key, id_of(math.max(cut, 0)), '+', 'COUNT', 1)[1]
   if not at or at[1] == first[1] then
     return
   end
-  for i = 1, #at[2], 2 do
-    if at[2][i] == 'body' then
-      local good, body = pcall(cjson.decode, at[2][i + 1])
-      if good and tonumber(body.sent) and body.sent < now - keep_ms then
-        redis.call('XTRIM', log_key, 'MINID', at[1])
-      end
-    end
+  local good, body = pcall(cjson.decode, field_of(at, 'body') or '')
+  if good and tonumber(body.sent) and body.sent < now - keep_ms then
+    redis.call('XTRIM', log_key, 'MINID', at[1])
   end
 end
 
-local function may_write(keys, channel)
-  local wanted = {
-    { 'XADD', keys[1], '*', 'f', 'v' }, { 'XTRIM', keys[1], 'MINID', '0' },
-    { 'XRANGE', keys[1], '-', '+' }, { 'DEL', keys[1] },
-    { 'HSET', keys[2], 'f', 'v' }, { 'HSET', keys[3], 'f', 'v' }, { 'HSET', keys[4], 'f', 'v' },
-    { 'EXPIRE', keys[4], '1' }, { 'HSET', keys[5], 'f', 'v' }, { 'DEL', keys[6] },
-    { 'PUBLISH', channel, 'm' },
-  }
+-- What the user may not do, nil if all is well.
+local function forbidden(wanted)
   for _, command in ipairs(wanted) do
     if not redis.acl_check_cmd(unpack(command)) then
-      return command[1] .. ' ' .. command[2]
+      return redis.error_reply('NOPERM the Redis user may not do: ' .. command[1] .. ' ' .. command[2])
     end
   end
   return nil
 end
 
+local function may_append(keys, publish, channel)
+  return forbidden{
+    { 'XADD', keys[1], '*', 'f', 'v' }, { 'XTRIM', keys[1], 'MINID', '0' },
+    { 'XRANGE', keys[1], '-', '+' },
+    { 'HSET', keys[2], 'f', 'v' }, { 'HDEL', keys[2], 'f' }, { 'HSET', keys[3], 'f', 'v' },
+    { 'HSET', keys[4], 'f', 'v' }, { 'EXPIRE', keys[4], '1' }, { 'HSET', keys[5], 'f', 'v' },
+    { 'DEL', keys[6] }, { publish, channel, 'm' },
+  }
+end
+
+local function message_of(epoch, seq, tag, prev, body, record)
+  return epoch .. '.' .. as_text(seq) .. '.' .. tag .. ' ' .. prev .. ' ' .. body .. '\n' .. record
+end
+
 -- KEYS log meta events req bundles drafts
--- ARGV event expected record body tag channel publish fingerprint request_ttl_s events_max keep_entries
---      keep_ms now fresh_epoch fresh_tag
--- -> 'committed' token record | 'replayed' token record | 'mismatch' | 'stale' record|nil | 'full'
---  | 'nodrafts'
+-- ARGV event expected record body tag publish channel publishes fingerprint request_ttl_s events_max
+--      keep_entries keep_ms now hold, witness's epoch seq tag
+-- publish: PUBLISH, or SPUBLISH in a cluster. hold: how many replicas must have it before it is released;
+-- 0 = it is released at once.
+-- -> 'committed' token record | 'held' token record | 'replayed' token record held | 'mismatch'
+--  | 'stale' record|nil | 'full' | 'nodrafts' | 'moved' (the log is in another epoch than the witness, or
+--    there is none) | 'lost' (the log has lost what the witness holds) | 'mixed' (others hold back, the caller does not)
 local function append(keys, args)
   local log_key, meta_key, events_key, req_key, bundles_key, drafts_key = unpack(keys)
-  local event, expected, record, body, tag, channel, publish, fingerprint = unpack(args)
+  local event, expected, record, body, tag, publish, channel, publishes, fingerprint = unpack(args)
+  local meta, hold = meta_of(meta_key), tonumber(args[15])
+  local witness = witness_of(args[16], args[17], args[18])
 
-  if fingerprint ~= '' then
-    local request = redis.call('HMGET', req_key, 'fingerprint', 'token', 'record')
-    if request[1] then
-      if request[1] ~= fingerprint then
-        return { 'mismatch' }
-      end
-      return { 'replayed', request[2], request[3] }
+  local request = fingerprint ~= '' and request_of(req_key, meta)
+  if request then
+    if request[1] ~= fingerprint then
+      return { 'mismatch' }
     end
+    return { 'replayed', request[2], request[3], request[4] }
+  end
+
+  if not meta or not witness or meta.epoch ~= witness.epoch then
+    return { 'moved' }
+  end
+  if has_lost(meta, log_key, witness) then
+    return { 'lost' }
+  end
+  if hold == 0 and meta.mark < meta.seq then
+    return { 'mixed' }
   end
 
   local current = redis.call('HGET', events_key, event)
@@ -136,52 +253,182 @@ local function append(keys, args)
   if version ~= tonumber(expected) then
     return { 'stale', current }
   end
-  if not current and redis.call('HLEN', events_key) >= tonumber(args[10]) then
+  if not current and redis.call('HLEN', events_key) >= tonumber(args[11]) then
     return { 'full' }
   end
 
   local drafts = {}
-  if publish == '1' then
+  if publishes == '1' then
     drafts = redis.call('HGETALL', drafts_key)
     if #drafts == 0 then
       return { 'nodrafts' }
     end
     redis.call('HLEN', bundles_key) -- of the right type, or we stop here
   end
-  local refused = may_write(keys, channel)
+  local refused = may_append(keys, publish, channel)
   if refused then
-    return redis.error_reply('NOPERM the Redis user may not do: ' .. refused)
+    return refused
   end
 
   -- From here on nothing may fail. XADD comes first: it refuses a number that is not new, so a log that
   -- is ahead of its meta stops us before anything has changed.
-  local meta = open_log(meta_key, log_key, args[14], args[15])
   local seq = meta.seq + 1
   local token = meta.epoch .. '.' .. as_text(seq) .. '.' .. tag
+  local fields = { 'tag', tag, 'prev', meta.tag, 'body', body, 'record', record }
+  if hold > 0 then -- what is needed to take it back
+    for _, more in ipairs{ 'event', event, 'before', current or '', 'req', fingerprint ~= '' and req_key or '' } do
+      table.insert(fields, more)
+    end
+  end
 
-  redis.call('XADD', log_key, as_text(seq) .. '-0', 'tag', tag, 'prev', meta.tag, 'body', body)
+  redis.call('XADD', log_key, id_of(seq), unpack(fields))
   redis.call('HSET', events_key, event, record)
-  redis.call('HSET', meta_key, 'seq', as_text(seq), 'tag', tag)
+  if hold > 0 then
+    redis.call('HSET', meta_key, 'seq', as_text(seq), 'tag', tag, 'mark', as_text(meta.mark), 'mark_tag',
+      meta.mark_tag)
+  else
+    redis.call('HSET', meta_key, 'seq', as_text(seq), 'tag', tag)
+    redis.call('HDEL', meta_key, 'mark', 'mark_tag')
+  end
   if fingerprint ~= '' then
     redis.call('HSET', req_key, 'fingerprint', fingerprint, 'token', token, 'record', record)
-    redis.call('EXPIRE', req_key, args[9])
+    redis.call('EXPIRE', req_key, args[10])
   end
   for i = 1, #drafts, 2 do
     redis.call('HSET', bundles_key, drafts[i], drafts[i + 1])
   end
-  if publish == '1' then
+  if publishes == '1' then
     redis.call('DEL', drafts_key)
   end
   if seq % TRIM_EVERY == 0 then
-    trim(log_key, seq, tonumber(args[11]), tonumber(args[12]), tonumber(args[13]))
+    trim(log_key, seq, tonumber(args[12]), tonumber(args[13]), tonumber(args[14]))
   end
-  redis.call('PUBLISH', channel, token .. ' ' .. meta.tag .. ' ' .. body)
+  if hold > 0 then
+    return { 'held', token, record }
+  end
+  redis.call(publish, channel, message_of(meta.epoch, seq, tag, meta.tag, body, record))
   return { 'committed', token, record }
 end
 
-redis.register_function('kickoff1_open', open)
+-- The caller knows that enough replicas hold the entry, and so all before it: let everybody have them.
+-- KEYS meta log; ARGV epoch seq tag publish channel -> 'released' | 'lost'
+local function release(keys, args)
+  local meta_key, log_key = unpack(keys)
+  local epoch, seq, tag, publish, channel = unpack(args)
+  local meta, witness = meta_of(meta_key), witness_of(epoch, seq, tag)
+
+  if not meta or meta.epoch ~= epoch or has_lost(meta, log_key, witness) then
+    return { 'lost' }
+  end
+  if witness.seq <= meta.mark then
+    return { 'released' }
+  end
+  local refused = forbidden{ { 'HSET', meta_key, 'f', 'v' }, { publish, channel, 'm' } }
+  if refused then
+    return refused
+  end
+  redis.call('HSET', meta_key, 'mark', seq, 'mark_tag', tag)
+  for _, entry in ipairs(redis.call('XRANGE', log_key, id_of(meta.mark + 1), id_of(witness.seq))) do
+    redis.call(publish, channel, message_of(epoch, tonumber(string.match(entry[1], '^%d+')),
+      field_of(entry, 'tag'), field_of(entry, 'prev'), field_of(entry, 'body'),
+      field_of(entry, 'record') or ''))
+  end
+  return { 'released' }
+end
+
+-- What is held back beyond the mark -> epoch seq tag of the last entry, '1' if any is.
+-- KEYS meta
+local function tail(keys)
+  local meta = meta_of(keys[1])
+  if not meta then
+    return { '', '0', '', '0' }
+  end
+  return { meta.epoch, as_text(meta.seq), meta.tag, meta.mark < meta.seq and '1' or '0' }
+end
+
+-- The changes that were held back when the log ended never happened.
+local function take_back(meta, log_key, events_key, place_seq)
+  for _, entry in ipairs(held_entries(meta, log_key, place_seq)) do
+    local event, before, req = field_of(entry, 'event'), field_of(entry, 'before'), field_of(entry, 'req')
+    if event and before == '' then
+      redis.call('HDEL', events_key, event)
+    elseif event then
+      redis.call('HSET', events_key, event, before)
+    end
+    if req and req ~= '' then
+      redis.call('DEL', req)
+    end
+  end
+end
+
+-- The log goes on in a new epoch, if there is none, or if the caller proves that it lost something: a
+-- place, an epoch at least as late, or newer records. Compare-and-set on the epoch: of many callers one wins.
+-- KEYS meta log events
+-- ARGV expected_epoch ('' = no log) fresh_epoch fresh_tag, witness's epoch seq tag, event record event record ...
+-- -> 'renewed' | 'intact' (nothing was lost) | 'changed' (the epoch is not the expected one), then the place
+local function renew(keys, args)
+  local meta_key, log_key, events_key = unpack(keys)
+  local expected, fresh, fresh_tag = unpack(args)
+  local meta, witness = meta_of(meta_key), witness_of(args[4], args[5], args[6])
+  local newer = {}
+
+  local function answer(word)
+    local place = place_of(meta_of(meta_key), log_key, witness)
+    return { word, place[1], place[2], place[3], place[4] }
+  end
+
+  if (meta and meta.epoch or '') ~= expected then
+    return answer('changed')
+  end
+  for i = 7, #args, 2 do
+    if is_newer(args[i + 1], redis.call('HGET', events_key, args[i])) then
+      table.insert(newer, args[i])
+      table.insert(newer, args[i + 1])
+    end
+  end
+  if meta and witness and meta.epoch == witness.epoch then
+    if not has_lost(meta, log_key, witness) then
+      return answer('intact')
+    end
+  elseif meta and #newer == 0 and (not witness or generation(meta.epoch) > generation(witness.epoch)) then
+    return answer('intact')
+  end
+  if generation(fresh) <= generation(meta and meta.epoch) or
+    generation(fresh) <= generation(witness and witness.epoch) then
+    return redis.error_reply('ERR a new epoch must be of a later generation')
+  end
+  local refused = forbidden{
+    { 'DEL', log_key }, { 'DEL', meta_key }, { 'HSET', meta_key, 'f', 'v' }, { 'HSET', events_key, 'f', 'v' },
+    { 'HDEL', events_key, 'f' },
+  }
+  if refused then
+    return refused
+  end
+
+  local parent = ''
+  if meta then
+    local continues = witness and generation(witness.epoch) >= generation(meta.epoch)
+    parent = continues and witness.epoch or meta.epoch
+    take_back(meta, log_key, events_key, tonumber(place_of(meta, log_key, witness)[2]))
+  end
+  redis.call('DEL', log_key)
+  redis.call('DEL', meta_key)
+  redis.call('HSET', meta_key, 'epoch', fresh, 'seq', '0', 'tag', fresh_tag, 'parent', parent)
+  for i = 1, #newer, 2 do
+    redis.call('HSET', events_key, newer[i], newer[i + 1])
+  end
+  return answer('renewed')
+end
+
+local function reads(name, callback)
+  redis.register_function{ function_name = name, callback = callback, flags = { 'no-writes' } }
+end
+
 redis.register_function('kickoff1_append', append)
-redis.register_function{ function_name = 'kickoff1_head', callback = head, flags = { 'no-writes' } }
-redis.register_function{ function_name = 'kickoff1_state', callback = state, flags = { 'no-writes' } }
-redis.register_function{ function_name = 'kickoff1_range', callback = range, flags = { 'no-writes' } }
-redis.register_function{ function_name = 'kickoff1_lookup', callback = lookup, flags = { 'no-writes' } }
+redis.register_function('kickoff1_release', release)
+redis.register_function('kickoff1_renew', renew)
+reads('kickoff1_head', head)
+reads('kickoff1_state', state)
+reads('kickoff1_range', range)
+reads('kickoff1_lookup', lookup)
+reads('kickoff1_tail', tail)

@@ -24,3 +24,14 @@ must_check enum err reader_events(struct redis *redis, const char *ns, const cha
 /* Entries after < seq <= after + limit; limit <= READER_SIGNALS_MAX. */
 must_check enum err reader_signals(struct redis *redis, const char *ns, seqno after, size_t limit,
                                    reader_signals_fn *done, void *owner);
+
+/* What became of a request key (contract line 3). */
+enum request_state {
+        REQUEST_NONE,      /* nothing was done under this key within the last 24 h; or not yet */
+        REQUEST_HELD,      /* appended, and not yet held by enough replicas */
+        REQUEST_COMMITTED, /* event, token: its first result */
+};
+typedef void reader_request_fn(void *owner, enum err err, enum request_state state, const struct token *token,
+                               const struct event *event);
+must_check enum err reader_request(struct redis *redis, const char *ns, const char *key,
+                                   reader_request_fn *done, void *owner);

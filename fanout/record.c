@@ -25,6 +25,12 @@ char *event_format(const struct event *event)
             (json_int_t)state->version, "bundle", (json_int_t)state->bundle, "auto_start",
             (int)event->auto_start, "stages", stages);
 
+        if (record != NULL && event->epoch != 0) {
+                char epoch[17];
+
+                token_hex(event->epoch, epoch);
+                json_object_set_new(record, "epoch", json_string(epoch));
+        }
         if (record != NULL)
                 text = json_dumps(record, JSON_COMPACT);
         json_decref(record);
@@ -80,6 +86,16 @@ static bool take_phase(const json_t *record, enum event_phase *out)
         return false;
 }
 
+/* None: written before records had one. */
+static bool take_epoch(const json_t *record, uint64_t *out)
+{
+        const json_t *value = json_object_get(record, "epoch");
+
+        return value == NULL ||
+               (json_is_string(value) && token_parse_hex(json_string_value(value),
+                                                         json_string_length(value), out) == OK);
+}
+
 static bool take_stages(const json_t *record, struct event *event)
 {
         const json_t *stages = json_object_get(record, "stages");
@@ -109,7 +125,8 @@ enum err event_parse(const char *json, size_t len, struct event *ret_event)
             take_time(record, "starts_at", &state->starts_at) &&
             take_count(record, "version", &state->version) &&
             take_count(record, "bundle", &state->bundle) && json_is_boolean(auto_start) &&
-            take_stages(record, &event) && event_is_sound(&event);
+            take_stages(record, &event) && take_epoch(record, &event.epoch) &&
+            event_is_sound(&event);
 
         event.auto_start = json_is_true(auto_start);
         json_decref(record);

@@ -7,6 +7,7 @@
 
 struct ring {
         struct token base, head; /* entries base.seq + 1 .. head.seq are kept */
+        uint64_t parent;         /* the epoch that ours continues, 0 = none */
         size_t capacity;
         struct entry *slots[]; /* entry n at n % capacity; NULL when none */
 };
@@ -47,12 +48,13 @@ void ring_destroy(struct ring *ring)
         free(ring);
 }
 
-void ring_install(struct ring *ring, const struct token *base)
+void ring_install(struct ring *ring, const struct token *base, uint64_t parent)
 {
         check(base->epoch != 0);
         empty(ring);
         ring->base = *base;
         ring->head = *base;
+        ring->parent = parent;
 }
 
 void ring_push(struct ring *ring, struct entry *entry)
@@ -92,8 +94,14 @@ struct entry *ring_at(const struct ring *ring, seqno seq)
 
 enum ring_place ring_judge(const struct ring *ring, const struct token *token)
 {
-        if (ring->head.epoch == 0 || token->epoch != ring->head.epoch)
-                return RING_UNKNOWN;
+        if (token->epoch != ring->head.epoch) {
+                if (ring->parent != 0 && token->epoch == ring->parent)
+                        return RING_FORKED;
+                return ring->head.epoch != 0 && token_generation(token->epoch) >
+                                                    token_generation(ring->head.epoch)
+                           ? RING_AHEAD
+                           : RING_UNKNOWN;
+        }
         if (token->seq > ring->head.seq)
                 return RING_AHEAD;
         if (token->seq < ring->base.seq)

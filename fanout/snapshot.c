@@ -12,12 +12,13 @@
 struct snapshot {
         _Atomic uint32_t refs;
         struct token token;
+        uint64_t parent; /* the epoch that token's continues, 0 = none */
         _Atomic(struct blob *) frames[RESET_REASONS][ENCODINGS];
         size_t n;
         struct event_state events[]; /* sorted by id */
 };
 
-static struct snapshot *allocate(const struct token *token, size_t n)
+static struct snapshot *allocate(const struct token *token, uint64_t parent, size_t n)
 {
         struct snapshot *snapshot = calloc(1, sizeof(*snapshot) + n * sizeof(snapshot->events[0]));
 
@@ -25,14 +26,15 @@ static struct snapshot *allocate(const struct token *token, size_t n)
                 return NULL;
         atomic_init(&snapshot->refs, 1);
         snapshot->token = *token;
+        snapshot->parent = parent;
         snapshot->n = n;
         return snapshot;
 }
 
-struct snapshot *snapshot_create(const struct token *token, const struct event_state *events,
-                                 size_t n)
+struct snapshot *snapshot_create(const struct token *token, uint64_t parent,
+                                 const struct event_state *events, size_t n)
 {
-        struct snapshot *snapshot = allocate(token, n);
+        struct snapshot *snapshot = allocate(token, parent, n);
 
         for (size_t i = 1; i < n; i++)
                 check(strcmp(events[i - 1].event, events[i].event) < 0);
@@ -69,6 +71,11 @@ void snapshot_unref(struct snapshot *snapshot)
 const struct token *snapshot_token(const struct snapshot *snapshot)
 {
         return &snapshot->token;
+}
+
+uint64_t snapshot_parent(const struct snapshot *snapshot)
+{
+        return snapshot->parent;
 }
 
 const struct event_state *snapshot_events(const struct snapshot *snapshot, size_t *ret_n)
@@ -143,7 +150,7 @@ struct snapshot *snapshot_after(const struct snapshot *snapshot, const struct si
 
         check(signal->token.epoch == snapshot->token.epoch &&
               signal->token.seq == snapshot->token.seq + 1);
-        after = allocate(&signal->token, i + 1 + rest);
+        after = allocate(&signal->token, snapshot->parent, i + 1 + rest);
         if (after == NULL)
                 return NULL;
         memcpy(after->events, snapshot->events, i * sizeof(after->events[0]));

@@ -11,12 +11,15 @@
 
 struct snapshot;
 
-/* `events` are copied, and must be sorted by id without doubles. NULL = no memory. */
-struct snapshot *snapshot_create(const struct token *token, const struct event_state *events, size_t n);
+/* `parent`: the epoch that token's continues, 0 = none. `events` are copied, and must be sorted by id
+ * without doubles. NULL = no memory. */
+struct snapshot *snapshot_create(const struct token *token, uint64_t parent,
+                                 const struct event_state *events, size_t n);
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void snapshot_unref(struct snapshot *snapshot); /* NULL is fine */
 
 const struct token *snapshot_token(const struct snapshot *snapshot);
+uint64_t snapshot_parent(const struct snapshot *snapshot);
 const struct event_state *snapshot_events(const struct snapshot *snapshot, size_t *ret_n);
 /* NULL if there is no such event. Binary search. */
 const struct event_state *snapshot_find(const struct snapshot *snapshot, const char *event);

@@ -1,6 +1,10 @@
 /* fanout/writer.h -- carries out one command on one event: look up (request key, event) -> event rules ->
- * one atomic Redis function that checks the request key and the version, takes the next number, appends,
- * writes the event record, and publishes. All or nothing. Control thread only.
+ * one atomic Redis function that checks the request key, the node's witness and the version, takes the next
+ * number, appends, writes the event record, and publishes. All or nothing. Control thread only.
+ *
+ * With replicated:N the function holds the entry back; then WAIT on the same connection, and when N replicas
+ * have it, `release` publishes (fanout/EPOCHS.md). Committed means released. Too few replicas within the time is
+ * UNKNOWN: releaser.c goes on with it.
  *
  * If another writer was faster (version changed between look-up and append), the rules are applied anew to
  * what is there now, up to WRITER_TRIES times, unless the caller named the version it expects. */
@@ -63,8 +67,17 @@ struct outcome {
  * borrowed. */
 typedef void writer_done_fn(void *owner, const struct outcome *outcome);
 
-/* `redis` is borrowed and outlives the writer. */
-must_check enum err writer_create(struct event_base *base, struct redis *redis, const char *ns,
+/* What this node holds of the log now; epoch 0 = nothing. Appends go only to a log that has it, in its
+ * epoch: else they end as UNAVAILABLE, for the node is about to find out, and the log to be renewed. */
+typedef struct token writer_witness_fn(void *owner);
+
+struct writer_options {
+        struct primary *primary; /* where to write, and what that is worth; borrowed, outlives the writer */
+        const char *ns;          /* borrowed */
+        writer_witness_fn *witness;
+        void *owner;
+};
+must_check enum err writer_create(struct event_base *base, const struct writer_options *options,
                                   struct writer **ret_writer);
 void writer_destroy(struct writer *writer); /* pending submits end as UNKNOWN or UNAVAILABLE */
 must_check enum err writer_submit(struct writer *writer, const struct change *change, int64_t now,

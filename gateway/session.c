@@ -67,7 +67,9 @@ static struct session_action join_by_token(struct session *session, const struct
         /* Beyond our head: either this node is behind, or the log lost what the device has seen.
          * Only a head asked for after the device came can tell the two apart. */
         if (confirmed)
-                return join_with_reset(session, RESET_FORKED);
+                return join_with_reset(session, since->epoch == ring_head(ring)->epoch
+                                                    ? RESET_FORKED
+                                                    : RESET_UNKNOWN);
         session->state = SESSION_WAITING;
         session->waiting = *since;
         return nothing();

@@ -69,7 +69,7 @@ static void run_install(struct letter *letter, void *owner)
                 base.seq = news->entries[0]->signal.token.seq - 1;
                 base.tag = news->entries[0]->prev_tag;
         }
-        ring_install(after, &base);
+        ring_install(after, &base, snapshot_parent(news->snapshot));
         for (size_t i = 0; i < news->n; i++)
                 ring_push(after, news->entries[i]);
         for (uint32_t i = 0; i < worker->n_conns; i++)
@@ -77,7 +77,7 @@ static void run_install(struct letter *letter, void *owner)
         worker->ring = after;
         worker->spare = before;
         if (ring_head(before)->epoch != 0)
-                ring_install(before, ring_head(before));               /* gives its entries back */
+                ring_install(before, ring_head(before), 0); /* gives its entries back */
         memset(worker->confirmed_ms, 0, sizeof(worker->confirmed_ms)); /* said of another head */
         settle(worker, news);
 }

@@ -10,8 +10,8 @@
 
 /*       kind          suffix      what it is */
 #define KEY_KINDS(X)                                                                               \
-        X(KEY_LOG,     "log")      /* stream: id <seq>-0, fields tag, prev, body */                 \
-        X(KEY_META,    "meta")     /* hash: epoch, seq, tag (as token texts write them) */          \
+        X(KEY_LOG,     "log")      /* stream: id <seq>-0, fields tag, prev, body, record (EPOCHS.md: more) */ \
+        X(KEY_META,    "meta")     /* hash: epoch, seq, tag (as token texts write them), parent */ \
         X(KEY_EVENTS,  "events")   /* hash: event id -> record as JSON */                           \
         X(KEY_REQUEST, "req")      /* + request key: hash fingerprint, token, record; 24 h */       \
         X(KEY_BUNDLES, "bundles")  /* + event id: hash cohort -> "<sha256> <size> <content type>" */ \
@@ -19,7 +19,7 @@
         X(KEY_BODY,    "body")     /* + sha256: the bytes of one bundle body */                     \
         X(KEY_REPORT,  "report")   /* + seq: delivery report */                                     \
         X(KEY_NODES,   "nodes")    /* hash: node name -> presence as JSON */                        \
-        X(KEY_CHANNEL, "signals")  /* pub/sub channel: "<token> <prev tag> <body>" */
+        X(KEY_CHANNEL, "signals")  /* pub/sub channel: "<token> <prev tag> <body>\n<record>" */
 
 enum key_kind {
 #define X(kind, suffix) kind,

@@ -97,6 +97,11 @@ enum err token_parse(const char *text, size_t len, struct token *ret_token)
         return OK;
 }
 
+unsigned token_generation(uint64_t epoch)
+{
+        return (unsigned)(epoch >> 48);
+}
+
 bool token_equal(const struct token *a, const struct token *b)
 {
         return a->epoch == b->epoch && a->seq == b->seq && a->tag == b->tag;

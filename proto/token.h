@@ -26,6 +26,10 @@ size_t token_format(const struct token *token, char text[TOKEN_TEXT_MAX + 1]);
 /* ERR_INVALID unless `text` is exactly what token_format writes for some token (so not for epoch 0). */
 must_check enum err token_parse(const char *text, size_t len, struct token *ret_token);
 bool token_equal(const struct token *a, const struct token *b);
+/* The first 16 bits of an epoch order epochs in time: higher is later (fanout/EPOCHS.md). The rest is
+ * chance. 0 for no epoch. */
+#define TOKEN_GENERATION_MAX 0xffff
+unsigned token_generation(uint64_t epoch);
 /* The same 16 hex digits, for epochs and tags standing alone. */
 void token_hex(uint64_t value, char text[17]);
 must_check enum err token_parse_hex(const char *text, size_t len, uint64_t *ret_value);

@@ -50,8 +50,8 @@ int main(void)
         for (unsigned i = 0; i < ROUNDS; i++) {
                 pthread_t threads[THREADS];
                 pthread_barrier_t start;
-                struct round round = { snapshot_create(&token, &event, 1),
-                                       entry_create(&signal, 20), &start };
+                struct round round = { snapshot_create(&token, 0, &event, 1),
+                                       entry_create(&signal, 20, NULL), &start };
 
                 check(round.snapshot != NULL && round.entry != NULL);
                 check(pthread_barrier_init(&start, NULL, THREADS) == 0);

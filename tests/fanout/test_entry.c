@@ -78,15 +78,15 @@ Test(entry, the_log_and_the_message_give_the_same_entry)
         token_hex(99, prev);
         cr_assert(eq(int,
                      entry_parse_fields(signal.token.epoch, signal.token.seq, tag, prev, body,
-                                        strlen(body), &entry),
+                                        strlen(body), NULL, &entry),
                      OK));
         assert_same(&entry->signal, &signal);
         entry_unref(entry);
         cr_assert(
-            eq(int, entry_parse_fields(0, 1, tag, prev, body, strlen(body), &entry), ERR_INVALID));
+            eq(int, entry_parse_fields(0, 1, tag, prev, body, strlen(body), NULL, &entry), ERR_INVALID));
         cr_assert(
-            eq(int, entry_parse_fields(1, 0, tag, prev, body, strlen(body), &entry), ERR_INVALID));
-        cr_assert(eq(int, entry_parse_fields(1, 1, "xyz", prev, body, strlen(body), &entry),
+            eq(int, entry_parse_fields(1, 0, tag, prev, body, strlen(body), NULL, &entry), ERR_INVALID));
+        cr_assert(eq(int, entry_parse_fields(1, 1, "xyz", prev, body, strlen(body), NULL, &entry),
                      ERR_INVALID));
         free(body);
 }
@@ -131,7 +131,7 @@ Test(entry, a_body_that_is_not_a_signal_is_refused)
 
                 cr_assert(eq(int,
                              entry_parse_fields(1, 1, "00000000000000aa", "00000000000000bb",
-                                                bad_bodies[i], strlen(bad_bodies[i]), &entry),
+                                                bad_bodies[i], strlen(bad_bodies[i]), NULL, &entry),
                              ERR_INVALID),
                           "row %zu", i);
         }
@@ -140,7 +140,7 @@ Test(entry, a_body_that_is_not_a_signal_is_refused)
 Test(entry, its_frames_are_whole_and_say_the_signal_in_both_encodings)
 {
         struct signal signal = sample();
-        struct entry *entry = entry_create(&signal, 99);
+        struct entry *entry = entry_create(&signal, 99, NULL);
 
         for (unsigned encoding = 0; encoding < ENCODINGS; encoding++) {
                 uint8_t buffer[WS_BUFFER_SIZE(4096)];

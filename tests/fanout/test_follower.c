@@ -24,7 +24,7 @@ static void on_install(void *owner, struct snapshot *snapshot, struct entry *con
         if (n > 0)
                 base = (struct token){ base.epoch, entries[0]->signal.token.seq - 1,
                                        entries[0]->prev_tag };
-        ring_install(node->ring, &base);
+        ring_install(node->ring, &base, 0);
         for (size_t i = 0; i < n; i++)
                 ring_push(node->ring, entries[i]); /* checks the order */
         cr_assert(token_equal(ring_head(node->ring), snapshot_token(snapshot)));

@@ -13,7 +13,7 @@ static struct entry *make(seqno seq)
         struct signal signal = { .token = { EPOCH, seq, seq * 10 },
                                  .state = { .event = "e", .stage = "s", .version = seq } };
 
-        return entry_create(&signal, (seq - 1) * 10);
+        return entry_create(&signal, (seq - 1) * 10, NULL);
 }
 
 /* Capacity 4, installed at 100. */
@@ -23,7 +23,7 @@ static struct ring *with(seqno upto)
         struct token base = { EPOCH, 100, 1000 };
 
         cr_assert(eq(int, ring_create(4, &ring), OK));
-        ring_install(ring, &base);
+        ring_install(ring, &base, 0);
         for (seqno seq = 101; seq <= upto; seq++) {
                 struct entry *entry = make(seq);
 
@@ -102,7 +102,7 @@ Test(ring, an_install_forgets_everything)
         struct ring *ring = with(106);
         struct token base = { EPOCH, 103, 9 }, old = { EPOCH, 103, 1030 };
 
-        ring_install(ring, &base);
+        ring_install(ring, &base, 0);
         cr_assert(ring_at(ring, 103) == NULL);
         cr_assert(eq(u64, ring_oldest_cursor(ring), 103));
         cr_assert(eq(int, ring_judge(ring, &old), RING_FORKED));

@@ -15,7 +15,7 @@ static struct snapshot *sample(void)
         struct event_state events[] = { { .event = "b", .stage = "live", .version = 2 },
                                         { .event = "d", .stage = "scheduled", .version = 1 } };
 
-        return snapshot_create(&token, events, 2);
+        return snapshot_create(&token, 0, events, 2);
 }
 
 static struct signal change_of(const char *event, uint64_t version)
@@ -70,7 +70,7 @@ Test(snapshot, one_signal_later_one_event_is_new_or_changed_and_the_old_one_stay
 Test(snapshot, an_empty_one_grows_with_its_first_event)
 {
         struct token token = { 7, 3, 30 };
-        struct snapshot *before = snapshot_create(&token, NULL, 0), *after;
+        struct snapshot *before = snapshot_create(&token, 0, NULL, 0), *after;
         struct signal signal = change_of("a", 1);
 
         after = snapshot_after(before, &signal);

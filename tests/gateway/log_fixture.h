@@ -36,7 +36,7 @@ static inline struct entry *log_entry_of(uint64_t epoch, unsigned history, unsig
         snprintf(signal.state.stage, sizeof(signal.state.stage), "s%llu", (unsigned long long)seq);
         signal.state.version = seq;
         signal.state.at = 1000 + (int64_t)seq;
-        entry = entry_create(&signal, log_tag(prev, seq - 1));
+        entry = entry_create(&signal, log_tag(prev, seq - 1), NULL);
         if (entry == NULL)
                 abort();
         return entry;
@@ -55,7 +55,7 @@ static inline struct ring *log_ring(size_t capacity, seqno base, seqno head)
 
         if (ring_create(capacity, &ring) != OK)
                 abort();
-        ring_install(ring, &token);
+        ring_install(ring, &token, 0);
         for (seqno seq = base + 1; seq <= head; seq++) {
                 struct entry *entry = log_entry(seq);
 
@@ -89,7 +89,7 @@ static inline struct snapshot *log_snapshot_of(uint64_t epoch, unsigned history,
                 strcpy(events[i].stage, "scheduled");
                 events[i].version = 1;
         }
-        snapshot = snapshot_create(&token, events, others + 1);
+        snapshot = snapshot_create(&token, 0, events, others + 1);
         if (snapshot == NULL)
                 abort();
         free(events);

@@ -204,7 +204,7 @@ static struct signal signal_at(seqno seq)
 static struct snapshot *install_at(seqno seq)
 {
         struct token token = { EPOCH, seq, tag_of(seq) };
-        struct snapshot *snapshot = snapshot_create(&token, NULL, 0);
+        struct snapshot *snapshot = snapshot_create(&token, 0, NULL, 0);
 
         worker_install(worker, snapshot, NULL, 0);
         return snapshot;
@@ -218,7 +218,7 @@ static void control(void)
         for (int i = 0; i < ENTRIES; i++) {
                 struct signal signal = signal_at(++seq);
                 struct snapshot *after = snapshot_after(snapshot, &signal);
-                struct entry *entry = entry_create(&signal, tag_of(seq - 1));
+                struct entry *entry = entry_create(&signal, tag_of(seq - 1), NULL);
 
                 worker_entries(worker, &entry, 1, after);
                 entry_unref(entry);

@@ -245,9 +245,9 @@ Test(session, a_new_install_keeps_who_is_on_its_history_and_resets_the_others)
         struct token base = log_token(EPOCH + 1, 0, 0), fork = log_token(EPOCH, 0, 5);
 
         cr_assert(eq(int, ring_create(8, &other_epoch), OK));
-        ring_install(other_epoch, &base);
+        ring_install(other_epoch, &base, 0);
         cr_assert(eq(int, ring_create(8, &forked), OK));
-        ring_install(forked, &fork); /* 5 is common, 6.. are of history 1 */
+        ring_install(forked, &fork, 0); /* 5 is common, 6.. are of history 1 */
         for (seqno seq = 6; seq <= 9; seq++) {
                 struct entry *entry = log_entry_of(EPOCH, 1, seq == 6 ? 0 : 1, seq);
 
@@ -357,7 +357,7 @@ Test(session, never_backwards_never_a_gap_whatever_the_log_does)
                                     head - rng_below(&rng, (head < capacity ? head : capacity) + 1);
                                 cr_assert(eq(int, ring_create(capacity, &spare), OK));
                                 token = log_token(epoch, owner[base], base);
-                                ring_install(spare, &token);
+                                ring_install(spare, &token, 0);
                                 for (seqno s = base + 1; s <= head; s++) {
                                         struct entry *entry =
                                             log_entry_of(epoch, owner[s], owner[s - 1], s);

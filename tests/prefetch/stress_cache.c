@@ -151,7 +151,7 @@ static void publish(unsigned version)
                                            .stage = "scheduled",
                                            .version = version,
                                            .bundle = version } };
-        struct snapshot *next = snapshot_create(&token, &record.state, 1), *before;
+        struct snapshot *next = snapshot_create(&token, 0, &record.state, 1), *before;
         char *json = event_format(&record);
 
         put_drafts(version);

@@ -117,7 +117,7 @@ static void see(uint64_t epoch, seqno seq, const char *event, const char *stage,
         snprintf(state.event, sizeof(state.event), "%s", event);
         snprintf(state.stage, sizeof(state.stage), "%s", stage);
         snapshot_unref(rig.snapshot);
-        rig.snapshot = snapshot_create(&token, &state, event[0] != '\0' ? 1 : 0);
+        rig.snapshot = snapshot_create(&token, 0, &state, event[0] != '\0' ? 1 : 0);
 }
 
 /* What a publish leaves in Redis. */
@@ -263,7 +263,7 @@ Test(cache, a_herd_over_many_events_leaves_the_link_to_the_writer)
                 publish(states[i].event, 1);
                 put_row(states[i].event, "default", "body");
         }
-        rig.snapshot = snapshot_create(&token, states, 20);
+        rig.snapshot = snapshot_create(&token, 0, states, 20);
         test_redis_pause(rig.server);
         for (int i = 0; i < 20; i++)
                 cr_assert(eq(int,

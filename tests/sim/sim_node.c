@@ -123,7 +123,7 @@ static void on_reading(struct world *world, struct call *call, bool answered)
         } else if (call->kind == CALL_STATE) {
                 size_t keep = world->ring_capacity;
 
-                reading->snapshot = snapshot_create(&call->place, call->states, call->n_states);
+                reading->snapshot = snapshot_create(&call->place, 0, call->states, call->n_states);
                 check(reading->snapshot != NULL);
                 reading->next = call->place.seq > keep ? call->place.seq - keep + 1 : 1;
                 read_on(world, reading);

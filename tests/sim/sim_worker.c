@@ -67,7 +67,7 @@ static void take_install(struct world *world, struct worker *worker, const struc
                 base.seq = letter->entries[0]->signal.token.seq - 1;
                 base.tag = letter->entries[0]->prev_tag;
         }
-        ring_install(after, &base);
+        ring_install(after, &base, snapshot_parent(letter->snapshot));
         for (size_t i = 0; i < letter->n; i++)
                 ring_push(after, letter->entries[i]);
         for (struct sim_conn *conn = world->conns; conn != NULL; conn = conn->next) {
@@ -77,7 +77,7 @@ static void take_install(struct world *world, struct worker *worker, const struc
         worker->ring = after;
         worker->spare = before;
         if (ring_head(before)->epoch != 0)
-                ring_install(before, ring_head(before));
+                ring_install(before, ring_head(before), 0);
         memset(worker->confirmed_ms, 0, sizeof(worker->confirmed_ms));
         settle(world, worker, letter);
 }
