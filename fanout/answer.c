@@ -1,6 +1,7 @@
 /* fanout/answer.c -- replies of Redis into our terms; decides nothing. */
 #include "fanout/answer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static bool take_seq(const char *text, size_t len, seqno *out)
@@ -16,6 +17,16 @@ static bool take_seq(const char *text, size_t len, seqno *out)
         }
         *out = seq;
         return seq <= SEQNO_MAX;
+}
+
+void answer_witness(const struct token *held, struct witness *ret_witness)
+{
+        *ret_witness = (struct witness){ .seq = "0" };
+        if (held->epoch == 0)
+                return;
+        token_hex(held->epoch, ret_witness->epoch);
+        token_hex(held->tag, ret_witness->tag);
+        snprintf(ret_witness->seq, sizeof(ret_witness->seq), "%llu", (unsigned long long)held->seq);
 }
 
 enum err answer_place(const struct redis_reply *reply, size_t from, struct place *ret_place)

@@ -16,6 +16,12 @@ struct place { /* where the log ends for everybody */
         uint64_t parent;    /* the epoch it continues, 0 = none */
 };
 
+/* What a node holds, as arguments of a call: kickoff.lua compares the log with it. Epoch 0 = nothing. */
+struct witness {
+        char epoch[17], seq[24], tag[17];
+};
+void answer_witness(const struct token *held, struct witness *ret_witness);
+
 /* Members `from` .. `from` + 3 of an array. ERR_INVALID. */
 must_check enum err answer_place(const struct redis_reply *reply, size_t from, struct place *ret_place);
 /* One entry as XRANGE gives it: id and fields. ERR_INVALID, ERR_NOMEM. */

@@ -101,20 +101,20 @@ static void take_signals(const struct question *question, const struct redis_rep
         const struct redis_reply *list = redis_at(reply, ANSWER_PLACE_MEMBERS);
         size_t n = list != NULL ? redis_count(list) : 0, made = 0;
         struct entry **entries = calloc(n + 1, sizeof(struct entry *));
-        struct token place = { 0 };
+        struct place place = { 0 };
         enum err err = entries == NULL ? ERR_NOMEM : OK;
 
-        if (err == OK && answer_place(reply, &place) != OK)
+        if (err == OK && answer_place(reply, 0, &place) != OK)
                 err = ERR_IO;
         while (err == OK && made < n) {
-                err = answer_entry(redis_at(list, made), place.epoch, &entries[made]);
+                err = answer_entry(redis_at(list, made), place.token.epoch, &entries[made]);
                 if (err == OK)
                         made++;
         }
         if (err == ERR_INVALID)
                 err = ERR_IO;
         question->on_signals(question->owner, err, err == OK ? entries : NULL, err == OK ? made : 0,
-                             place.seq);
+                             place.token.seq);
         while (made > 0)
                 entry_unref(entries[--made]);
         free(entries);

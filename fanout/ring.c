@@ -94,11 +94,12 @@ struct entry *ring_at(const struct ring *ring, seqno seq)
 
 enum ring_place ring_judge(const struct ring *ring, const struct token *token)
 {
+        if (ring->head.epoch == 0 || token->epoch == 0)
+                return RING_UNKNOWN;
         if (token->epoch != ring->head.epoch) {
-                if (ring->parent != 0 && token->epoch == ring->parent)
+                if (token->epoch == ring->parent)
                         return RING_FORKED;
-                return ring->head.epoch != 0 && token_generation(token->epoch) >
-                                                    token_generation(ring->head.epoch)
+                return token_generation(token->epoch) > token_generation(ring->head.epoch)
                            ? RING_AHEAD
                            : RING_UNKNOWN;
         }
