@@ -103,9 +103,21 @@ local function held_entries(meta, log_key, place_seq)
   return redis.call('XREVRANGE', log_key, '+', id_of(place_seq + 1))
 end
 
+-- The records as they were before these entries: event -> record, '' for none.
+local function records_before(held)
+  local record_of = {}
+  for _, entry in ipairs(held) do -- the oldest has the last word
+    local event = field_of(entry, 'event')
+    if event then
+      record_of[event] = field_of(entry, 'before') or ''
+    end
+  end
+  return record_of
+end
+
 -- Which record is later? By the generation of the epoch it was made in, then by version. Equal: neither.
 local function is_newer(record, than)
-  if not than then
+  if not than or than == '' then
     return true
   end
   local a, b = cjson.decode(record), cjson.decode(than)
@@ -135,13 +147,14 @@ local function state(keys, args)
   for i = 1, #pairs_of, 2 do
     record_of[pairs_of[i]] = pairs_of[i + 1]
   end
-  for _, entry in ipairs(held) do
-    local before = field_of(entry, 'before')
-    record_of[field_of(entry, 'event')] = before ~= '' and before or nil
+  for event, record in pairs(records_before(held)) do
+    record_of[event] = record
   end
   answer[6] = {}
   for _, record in pairs(record_of) do
-    table.insert(answer[6], record)
+    if record ~= '' then
+      table.insert(answer[6], record)
+    end
   end
   return answer
 end
@@ -347,14 +360,16 @@ local function tail(keys)
 end
 
 -- The changes that were held back when the log ended never happened.
-local function take_back(meta, log_key, events_key, place_seq)
-  for _, entry in ipairs(held_entries(meta, log_key, place_seq)) do
-    local event, before, req = field_of(entry, 'event'), field_of(entry, 'before'), field_of(entry, 'req')
-    if event and before == '' then
+local function take_back(held, events_key)
+  for event, record in pairs(records_before(held)) do
+    if record == '' then
       redis.call('HDEL', events_key, event)
-    elseif event then
-      redis.call('HSET', events_key, event, before)
+    else
+      redis.call('HSET', events_key, event, record)
     end
+  end
+  for _, entry in ipairs(held) do
+    local req = field_of(entry, 'req')
     if req and req ~= '' then
       redis.call('DEL', req)
     end
@@ -380,8 +395,10 @@ local function renew(keys, args)
   if (meta and meta.epoch or '') ~= expected then
     return answer('changed')
   end
+  local held = held_entries(meta, log_key, tonumber(place_of(meta, log_key, witness)[2]))
+  local record_of = records_before(held)
   for i = 7, #args, 2 do
-    if is_newer(args[i + 1], redis.call('HGET', events_key, args[i])) then
+    if is_newer(args[i + 1], record_of[args[i]] or redis.call('HGET', events_key, args[i])) then
       table.insert(newer, args[i])
       table.insert(newer, args[i + 1])
     end
@@ -409,7 +426,7 @@ local function renew(keys, args)
   if meta then
     local continues = witness and generation(witness.epoch) >= generation(meta.epoch)
     parent = continues and witness.epoch or meta.epoch
-    take_back(meta, log_key, events_key, tonumber(place_of(meta, log_key, witness)[2]))
+    take_back(held, events_key)
   end
   redis.call('DEL', log_key)
   redis.call('DEL', meta_key)
