@@ -69,6 +69,12 @@ void entry_unref(struct entry *entry)
         free(entry);
 }
 
+void entry_drop_record(struct entry *entry)
+{
+        free(entry->record);
+        entry->record = NULL;
+}
+
 char *entry_format_body(const struct signal *signal)
 {
         const struct event_state *state = &signal->state;

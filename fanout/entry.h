@@ -25,6 +25,8 @@ struct entry { /* immutable once made, shared by all threads */
 struct entry *entry_create(const struct signal *signal, uint64_t prev_tag, const char *record);
 struct entry *entry_ref(struct entry *entry);
 void entry_unref(struct entry *entry);
+/* Forget the record: who needed it has it, and thousands of entries are kept. Only before it is shared. */
+void entry_drop_record(struct entry *entry);
 
 /* The `body` text of a signal; malloc'd, NULL = no memory. */
 char *entry_format_body(const struct signal *signal);

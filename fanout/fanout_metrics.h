@@ -13,8 +13,14 @@
         X(log_repeats,      COUNTER, "kickoff_log_repeats_total", "Messages that came twice.")     \
         X(log_forks,        COUNTER, "kickoff_log_forks_total",                                    \
           "Times the log was found to be another one, or trimmed beyond us, and was read anew.")   \
+        X(log_renewals,     COUNTER, "kickoff_log_renewals_total",                                 \
+          "Times this node began a new epoch because the log in Redis had lost something.")        \
         X(log_unreadable,   COUNTER, "kickoff_log_unreadable_total",                               \
           "Messages and log entries that this version cannot read.")                               \
+        X(primary_changes,  COUNTER, "kickoff_primary_changes_total",                              \
+          "Times the Redis we write to was another one than before, by its run id or replication id.") \
+        X(writable,         GAUGE,   "kickoff_writable", "1 while this node takes changes.")       \
+        X(replicas,         GAUGE,   "kickoff_replicas", "Replicas of the Redis we write to.")     \
         X(appends_committed,   COUNTER, "kickoff_appends_total{outcome=\"committed\"}", APPENDS)   \
         X(appends_replayed,    COUNTER, "kickoff_appends_total{outcome=\"replayed\"}", APPENDS)    \
         X(appends_refused,     COUNTER, "kickoff_appends_total{outcome=\"refused\"}", APPENDS)     \

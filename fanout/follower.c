@@ -5,8 +5,8 @@
  * state -> state_reader -> on_install -> messages -> on_entries; a tick every TICK_MS lets the core
  * look at its clocks. Failure: a link breaks -> FOLLOWER_LINK_DOWN, the links mend themselves; a
  * load that fails (a read-only replica) is logged and no obstacle to reading; the functions are
- * gone -> loaded again; no memory for entries already taken over by the core -> distrust: the state
- * is read anew, so nothing is skipped. */
+ * gone -> loaded again; no memory for entries already taken over by the core, or a record among
+ * them that cannot be remembered -> distrust: the state is read anew, so nothing is skipped. */
 #include "fanout/follower.h"
 
 #include <stdio.h>
@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "fanout/answer.h"
+#include "fanout/book.h"
 #include "fanout/fanout_metrics.h"
 #include "fanout/follower_core.h"
 #include "fanout/state_reader.h"
@@ -32,12 +33,16 @@
 struct follower {
         struct follower_options options;
         struct follower_callbacks callbacks;
+        struct event_base *base;
         struct redis *commands, *subscriber;
         bool commands_up, subscriber_up, destroying;
         struct event *tick;
         struct follower_core core;
-        struct snapshot *snapshot; /* at core.head; NULL before the first install */
-        unsigned state_request;
+        struct snapshot *snapshot;           /* at core.head; NULL before the first install */
+        struct book *book;                   /* the records of the same moment */
+        struct state_reader *reader;         /* NULL: no state is being read */
+        unsigned state_request;              /* the one it reads for */
+        bool lost_said;                      /* of the loss that is being mended */
         unsigned messages;                   /* counted for drop_every */
         char link_why[160], answer_why[160]; /* the last trouble; empty = none */
 };
@@ -49,7 +54,7 @@ struct question { /* one head or range on its way */
 };
 
 static void feed(struct follower *follower, const struct follower_input *input,
-                 struct snapshot *state);
+                 const struct state_read *state);
 
 static void feed_kind(struct follower *follower, enum follower_input_kind kind, unsigned request)
 {
@@ -59,6 +64,18 @@ static void feed_kind(struct follower *follower, enum follower_input_kind kind, 
 static void note_trouble(char why[160], const char *text)
 {
         snprintf(why, 160, "%s", text);
+}
+
+/* Why the log could not be read; said in the log when it changes, for it is tried again and again.
+ */
+static void note_unread(struct follower *follower, const char *why)
+{
+        char before[sizeof(follower->answer_why)];
+
+        memcpy(before, follower->answer_why, sizeof(before));
+        note_trouble(follower->answer_why, why);
+        if (strcmp(before, follower->answer_why) != 0)
+                log_warn("LOG-NOT-READ", "why=%s", log_quote(why));
 }
 
 /* --- the library ---------------------------------------------------------------------------- */
@@ -89,10 +106,8 @@ static void load_library(struct follower *follower)
 
 static void on_failed(struct follower *follower, unsigned request, const struct redis_reply *reply)
 {
-        if (reply != NULL && answer_is_error(reply)) {
-                note_trouble(follower->answer_why, redis_text(reply, NULL));
-                log_warn("LOG-NOT-READ", "why=%s", log_quote(follower->answer_why));
-        }
+        if (reply != NULL && answer_is_error(reply))
+                note_unread(follower, redis_text(reply, NULL));
         if (answer_lacks_function(reply))
                 load_library(follower);
         feed_kind(follower, FOLLOWER_FAILED, request);
@@ -124,14 +139,16 @@ static void on_answer(void *owner, const struct redis_reply *reply)
         struct question question = *(struct question *)owner;
         struct follower *follower = question.follower;
         struct follower_input input = { .request = question.request };
+        struct place place;
 
         free(owner);
         if (follower->destroying)
                 return;
-        if (reply == NULL || answer_is_error(reply) || answer_place(reply, &input.token) != OK) {
+        if (reply == NULL || answer_is_error(reply) || answer_place(reply, 0, &place) != OK) {
                 on_failed(follower, question.request, reply);
                 return;
         }
+        input.token = place.token;
         follower->answer_why[0] = '\0';
         if (question.range_from == 0) {
                 input.kind = FOLLOWER_HEAD;
@@ -155,9 +172,12 @@ static void on_answer(void *owner, const struct redis_reply *reply)
 static enum err ask_log(struct follower *follower, unsigned request, seqno range_from)
 {
         char meta[KEY_MAX + 1], log[KEY_MAX + 1], from[24], to[24];
-        const char *const head[] = { "FCALL_RO", "kickoff1_head", "1", meta };
+        struct witness mine;
+        const char *const head[] = { "FCALL_RO", "kickoff1_head", "2",      meta,
+                                     log,        mine.epoch,      mine.seq, mine.tag };
         const char *const range[] = {
-                "FCALL_RO", "kickoff1_range", "2", meta, log, from, to, "512"
+                "FCALL_RO", "kickoff1_range", "2",      meta,    log, from, to,
+                "512",      mine.epoch,       mine.seq, mine.tag
         };
         struct question *question = malloc(sizeof(*question));
         enum err err;
@@ -166,6 +186,7 @@ static enum err ask_log(struct follower *follower, unsigned request, seqno range
         if (question == NULL)
                 return ERR_NOMEM;
         *question = (struct question){ follower, request, range_from };
+        answer_witness(&follower->core.head, &mine);
         key_format(meta, follower->options.ns, KEY_META, NULL);
         key_format(log, follower->options.ns, KEY_LOG, NULL);
         snprintf(from, sizeof(from), "%llu", (unsigned long long)range_from);
@@ -182,74 +203,89 @@ static enum err ask_log(struct follower *follower, unsigned request, seqno range
         return err;
 }
 
-struct state_question {
-        struct follower *follower;
-        unsigned request;
-};
-
-static void install(struct follower *follower, struct snapshot *snapshot,
-                    struct entry *const *entries, size_t n)
+static void install(struct follower *follower, const struct state_read *state)
 {
-        const struct token *token = snapshot_token(snapshot);
+        const struct token *token = snapshot_token(state->snapshot);
 
         snapshot_unref(follower->snapshot);
-        follower->snapshot = snapshot_ref(snapshot);
-        log_info("LOG-INSTALLED", "epoch=%016llx seq=%llu entries=%zu",
-                 (unsigned long long)token->epoch, (unsigned long long)token->seq, n);
-        follower->callbacks.on_install(follower->callbacks.owner, snapshot, entries, n);
+        follower->snapshot = snapshot_ref(state->snapshot);
+        book_destroy(follower->book);
+        follower->book = state->book;
+        follower->lost_said = false;
+        log_info("LOG-INSTALLED", "epoch=%016llx seq=%llu parent=%016llx entries=%zu",
+                 (unsigned long long)token->epoch, (unsigned long long)token->seq,
+                 (unsigned long long)snapshot_parent(state->snapshot), state->n);
+        follower->callbacks.on_install(follower->callbacks.owner, state->snapshot, state->entries,
+                                       state->n);
 }
 
-static void on_state(void *owner, enum err err, struct snapshot *snapshot,
-                     struct entry *const *entries, size_t n, const char *why)
+static void on_state(void *owner, enum err err, const struct state_read *read, const char *why)
 {
-        struct state_question question = *(struct state_question *)owner;
-        struct follower *follower = question.follower;
+        struct follower *follower = owner;
 
-        free(owner);
-        if (follower->destroying)
-                return;
+        follower->reader = NULL;
         if (err != OK) {
-                note_trouble(follower->answer_why, why);
-                log_warn("LOG-NOT-READ", "why=%s", log_quote(why));
+                note_unread(follower, why);
                 if (err == ERR_NOT_FOUND)
                         load_library(follower);
-                feed_kind(follower, FOLLOWER_FAILED, question.request);
+                feed_kind(follower, FOLLOWER_FAILED, follower->state_request);
                 return;
         }
         follower->answer_why[0] = '\0';
 
         struct follower_input input = { .kind = FOLLOWER_STATE,
-                                        .token = *snapshot_token(snapshot),
-                                        .entries = entries,
-                                        .n = n,
-                                        .request = question.request };
+                                        .token = *snapshot_token(read->snapshot),
+                                        .entries = read->entries,
+                                        .n = read->n,
+                                        .request = follower->state_request };
 
-        feed(follower, &input, snapshot);
+        feed(follower, &input, read);
+        if (follower->book != read->book)
+                book_destroy(read->book); /* the core did not want it */
 }
 
 static enum err ask_state(struct follower *follower, unsigned request)
 {
-        struct state_question *question = malloc(sizeof(*question));
-        enum err err;
+        const struct state_reader_options options = { .base = follower->base,
+                                                      .redis = follower->commands,
+                                                      .ns = follower->options.ns,
+                                                      .keep = follower->options.keep,
+                                                      .mine = follower->core.head,
+                                                      .book = follower->book,
+                                                      .lost_said = &follower->lost_said };
 
-        if (question == NULL)
-                return ERR_NOMEM;
-        *question = (struct state_question){ follower, request };
-        err = state_reader_start(follower->commands, follower->options.ns, follower->options.keep,
-                                 on_state, question);
-        if (err != OK)
-                free(question);
-        return err;
+        state_reader_stop(follower->reader); /* given up by the core */
+        follower->reader = NULL;
+        follower->state_request = request;
+        return state_reader_start(&options, on_state, follower, &follower->reader);
 }
 
 /* --- the core ------------------------------------------------------------------------------- */
+
+/* Into the book, which needs no more than the last record of each event. */
+static bool remember(struct follower *follower, struct entry *entry)
+{
+        enum err err;
+
+        if (entry->record == NULL)
+                return true; /* of a version that wrote none: the old one stays */
+        err = book_put(follower->book, entry->record, strlen(entry->record));
+        if (err == ERR_INVALID) { /* the signal itself is readable, and devices shall have it */
+                log_error("EVENT-UNREADABLE", "record=%s", log_quote(entry->record));
+                metric_add(&fanout_metric_log_unreadable, 1);
+        }
+        entry_drop_record(entry);
+        return err != ERR_NOMEM;
+}
 
 static void deliver(struct follower *follower, struct entry *const *entries, size_t n)
 {
         struct snapshot *now = snapshot_ref(follower->snapshot);
 
         for (size_t i = 0; i < n && now != NULL; i++) {
-                struct snapshot *next = snapshot_after(now, &entries[i]->signal);
+                struct snapshot *next = remember(follower, entries[i])
+                                            ? snapshot_after(now, &entries[i]->signal)
+                                            : NULL;
 
                 snapshot_unref(now);
                 now = next;
@@ -301,7 +337,7 @@ static enum err ask(struct follower *follower, const struct follower_actions *ac
 
 /* `state`: what was read, with FOLLOWER_STATE. */
 static void feed(struct follower *follower, const struct follower_input *input,
-                 struct snapshot *state)
+                 const struct state_read *state)
 {
         struct follower_core before = follower->core;
         struct follower_actions actions;
@@ -309,7 +345,7 @@ static void feed(struct follower *follower, const struct follower_input *input,
         follower_step(&follower->core, input, clock_mono_ms(), &actions);
         count(follower, &before);
         if (actions.install)
-                install(follower, state, input->entries, input->n);
+                install(follower, state);
         if (actions.deliver_n > 0)
                 deliver(follower, input->entries + actions.deliver_from, actions.deliver_n);
         if (actions.confirmed && follower->callbacks.on_confirmed != NULL)
@@ -413,10 +449,13 @@ enum err follower_create(struct event_base *base, const struct follower_options 
                 return ERR_NOMEM;
         follower->options = *options;
         follower->callbacks = *callbacks;
+        follower->base = base;
         follower_core_init(&follower->core);
         if (options->drop_every > 0)
                 log_warn("TEST-DROPS-MESSAGES", "every=%u: for tests only", options->drop_every);
-        err = create_links(follower, base);
+        err = book_create(&follower->book);
+        if (err == OK)
+                err = create_links(follower, base);
         if (err == OK) {
                 follower->tick = event_new(base, -1, EV_PERSIST, on_tick, follower);
                 err = follower->tick != NULL && event_add(follower->tick, &every) == 0 ? OK
@@ -435,26 +474,37 @@ void follower_destroy(struct follower *follower)
         if (follower == NULL)
                 return;
         follower->destroying = true; /* questions still out are answered with nothing below */
+        state_reader_stop(follower->reader);
         redis_destroy(follower->subscriber);
         redis_destroy(follower->commands);
         if (follower->tick != NULL)
                 event_free(follower->tick);
         snapshot_unref(follower->snapshot);
+        book_destroy(follower->book);
         free(follower);
+}
+
+static const char *what_keeps_us(const struct follower *follower)
+{
+        if (follower->core.head.epoch == 0)
+                return "the log has not been read yet";
+        if (follower->lost_said)
+                return "this node holds more than the log in Redis, which must be renewed";
+        if (follower->core.trust == FOLLOWER_BROKEN)
+                return "the log in Redis is another one than before, or trimmed beyond this node's place, "
+                       "and is being read";
+        return "the log's head was not confirmed for 2 s";
 }
 
 const char *follower_why_not_ready(const struct follower *follower)
 {
-        static char why[240]; /* one control thread asks */
+        static char why[360]; /* one control thread asks */
 
         if (!follower->commands_up || !follower->subscriber_up)
                 snprintf(why, sizeof(why), "Redis is not reachable: %s",
                          follower->link_why[0] != '\0' ? follower->link_why : "connecting");
-        else if (follower->core.head.epoch == 0)
-                snprintf(why, sizeof(why), "the log has not been read yet%s%s",
-                         follower->answer_why[0] != '\0' ? ": " : "", follower->answer_why);
         else if (follower_is_stale(&follower->core, clock_mono_ms()))
-                snprintf(why, sizeof(why), "the log's head was not confirmed for 2 s%s%s",
+                snprintf(why, sizeof(why), "%s%s%s", what_keeps_us(follower),
                          follower->answer_why[0] != '\0' ? ": " : "", follower->answer_why);
         else
                 why[0] = '\0';
@@ -474,4 +524,9 @@ struct redis *follower_redis(struct follower *follower)
 struct snapshot *follower_snapshot(struct follower *follower)
 {
         return follower->snapshot;
+}
+
+struct token follower_head(const struct follower *follower)
+{
+        return follower->core.head;
 }

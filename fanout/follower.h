@@ -1,5 +1,6 @@
 /* fanout/follower.h -- the Redis shell around follower_core: two links (commands, subscription), the
- * state read, range reads, the head once a second. Owns the control thread's snapshot. Yields entries and
+ * state read, range reads, the head once a second. Owns the control thread's snapshot, and the book of
+ * records from which a Redis that lost some gets them back (fanout/EPOCHS.md). Yields entries and
  * snapshots to whoever serves devices; knows nothing of devices. Callbacks run from the loop, never from
  * inside follower_create() or follower_destroy(), and must not destroy the follower. Control thread only. */
 #pragma once
@@ -49,3 +50,5 @@ const char *follower_why_not_ready(const struct follower *follower); /* a senten
 /* The command link, shared with writer, reader and store; borrowed, lives as long as the follower. */
 struct redis *follower_redis(struct follower *follower);
 struct snapshot *follower_snapshot(struct follower *follower); /* borrowed; NULL before the first install */
+/* The place this node holds, and has told devices of; epoch 0 = none. The writer's witness. */
+struct token follower_head(const struct follower *follower);

@@ -127,10 +127,22 @@ static void on_range(struct follower_core *core, const struct follower_input *in
                 on_head(core, &input->token, now_ms, actions);
 }
 
+/* Never backwards (contract line 7). Whether the log has lost something that we hold is judged
+ * where the whole log is seen at once, in Redis: then it goes on in a later epoch. */
+static bool leads_forward(const struct follower_core *core, const struct token *token)
+{
+        if (token->epoch == 0)
+                return false;
+        if (token->epoch == core->head.epoch)
+                return token->seq > core->head.seq || token_equal(token, &core->head);
+        return core->head.epoch == 0 ||
+               token_generation(token->epoch) > token_generation(core->head.epoch);
+}
+
 static void on_state(struct follower_core *core, const struct token *token, uint64_t now_ms,
                      struct follower_actions *actions)
 {
-        if (token->epoch == 0) { /* no log to follow: ask again */
+        if (!leads_forward(core, token)) { /* of an old primary, perhaps: ask again */
                 core->retry_ms = now_ms + FOLLOWER_RETRY_MS;
                 return;
         }

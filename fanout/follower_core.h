@@ -12,6 +12,8 @@
  * Broken: the log itself says another epoch, another tag at our number, fewer entries than we had when we
  *   asked, or no longer has our next entry (trimmed, unreadable) -> ASK_STATE -> install anew. Sessions then
  *   judge their cursors against the new ring. Never a silent jump, and never an install on a mere suspicion.
+ *   Never backwards either: a state of an earlier epoch, or of an earlier place in ours, counts as no answer. The
+ *   shell sees to it that a log that lost something is renewed (fanout/EPOCHS.md), and so leads forward again.
  * Failure: no answer -> asked anew; link down -> everything waits, nothing is forgotten. */
 #pragma once
 

@@ -1,4 +1,10 @@
-/* fanout/state_reader.c -- state -> (no log yet: open -> state) -> range, range, ... -> done.
+/* fanout/state_reader.c -- (wait) -> state -> range, range, ... -> done.
+ * The log has not all that we know, or there is none: state -> wait -> state -> renew -> state ->
+ * ranges.
+ *
+ * The waits are random, so that the nodes that lost their log together neither read it nor renew it
+ * in one moment: usually the second state shows that another has renewed, and nothing is left to
+ * do. If there is nothing to give back, because nothing is here and nothing is there, nobody waits.
  *
  * The state is one atomic read, the entries are not: the log may be trimmed, or become another,
  * between two ranges. An entry that is missing, does not chain or cannot be read (written by a
@@ -12,42 +18,111 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <event2/event.h>
+
 #include "base/log.h"
 #include "base/rng.h"
 #include "fanout/answer.h"
 #include "fanout/event.h"
 #include "fanout/fanout_metrics.h"
 #include "fanout/follower_core.h"
+#include "fanout/renewal.h"
 #include "proto/keys.h"
 
 struct state_reader {
-        struct redis *redis;
-        const char *ns;
-        size_t keep;
-        state_reader_fn *done;
+        struct state_reader_options options;
+        state_reader_fn *done; /* NULL: stopped; an answer is due, which frees this */
         void *owner;
+        struct event *timer;
+        struct rng rng;
+        bool in_flight;
+        /* renewing */
+        unsigned reads;  /* of the state */
+        bool waited;     /* since the last try */
+        uint64_t intact; /* the epoch of which Redis itself said that it has lost nothing */
+        size_t n_given;  /* records sent with the last try */
+        uint64_t from;   /* the epoch before it */
+        /* what is read */
+        struct book *book;
         struct snapshot *snapshot;
         struct entry **entries; /* `keep` places */
         size_t n;
         seqno next; /* first number of the range asked for */
 };
 
-static void finish(struct state_reader *reader, enum err err, const char *why)
+static void forget_entries(struct state_reader *reader)
 {
-        if (err == OK)
-                reader->done(reader->owner, OK, reader->snapshot, reader->entries, reader->n, "");
-        else
-                reader->done(reader->owner, err, NULL, NULL, 0, why);
-        for (size_t i = 0; i < reader->n; i++)
-                entry_unref(reader->entries[i]);
+        while (reader->n > 0)
+                entry_unref(reader->entries[--reader->n]);
+}
+
+static void destroy(struct state_reader *reader)
+{
+        forget_entries(reader);
         snapshot_unref(reader->snapshot);
+        book_destroy(reader->book);
+        if (reader->timer != NULL)
+                event_free(reader->timer);
         free(reader->entries);
         free(reader);
 }
 
+static void finish(struct state_reader *reader, enum err err, const char *why)
+{
+        const struct state_read read = { .snapshot = reader->snapshot,
+                                         .entries = reader->entries,
+                                         .n = reader->n,
+                                         .book = reader->book };
+
+        if (err == OK)
+                reader->book = NULL;
+        reader->done(reader->owner, err, err == OK ? &read : NULL, why);
+        destroy(reader);
+}
+
+void state_reader_stop(struct state_reader *reader)
+{
+        if (reader == NULL)
+                return;
+        reader->done = NULL;
+        if (!reader->in_flight)
+                destroy(reader);
+        else
+                event_del(reader->timer);
+}
+
+static void called(struct state_reader *reader, enum err err)
+{
+        reader->in_flight = err == OK;
+        if (err == ERR_TOO_LARGE)
+                finish(reader, err,
+                       "there is no later generation for a new epoch: the log in Redis, and all "
+                       "nodes' memory, must begin anew");
+        else if (err == ERR_NOMEM)
+                finish(reader, err, "the node is out of memory");
+        else if (err != OK)
+                finish(reader, err, "Redis went away while the log was read");
+}
+
+static void call(struct state_reader *reader, redis_reply_fn *on_reply, int argc,
+                 const char *const *argv)
+{
+        called(reader, redis_command(reader->options.redis, on_reply, reader, argc, argv, NULL));
+}
+
+/* Every answer comes through here. False: nobody is there to hear it. */
+static bool landed(struct state_reader *reader)
+{
+        reader->in_flight = false;
+        if (reader->done != NULL)
+                return true;
+        destroy(reader);
+        return false;
+}
+
 /* No answer, an error, or not what we asked for. True: finished. */
-static bool failed(struct state_reader *reader, const struct redis_reply *reply,
-                   struct token *ret_place)
+static bool failed(struct state_reader *reader, const struct redis_reply *reply, size_t place_at,
+                   struct place *ret_place)
 {
         if (reply == NULL)
                 finish(reader, ERR_TIMEOUT, "Redis did not answer");
@@ -55,27 +130,14 @@ static bool failed(struct state_reader *reader, const struct redis_reply *reply,
                 finish(reader, ERR_NOT_FOUND, "Redis lacks our functions");
         else if (answer_is_error(reply))
                 finish(reader, ERR_IO, redis_text(reply, NULL));
-        else if (answer_place(reply, ret_place) != OK)
+        else if (answer_place(reply, place_at, ret_place) != OK)
                 finish(reader, ERR_IO, "the log's place in Redis cannot be read");
         else
                 return false;
         return true;
 }
 
-static void call(struct state_reader *reader, redis_reply_fn *on_reply, int argc,
-                 const char *const *argv)
-{
-        if (redis_command(reader->redis, on_reply, reader, argc, argv, NULL) != OK)
-                finish(reader, ERR_UNAVAILABLE, "Redis went away while the log was read");
-}
-
 /* --- entries -------------------------------------------------------------------------------- */
-
-static void forget_entries(struct state_reader *reader)
-{
-        while (reader->n > 0)
-                entry_unref(reader->entries[--reader->n]);
-}
 
 static void take_entry(struct state_reader *reader, const struct redis_reply *reply, uint64_t epoch)
 {
@@ -92,6 +154,7 @@ static void take_entry(struct state_reader *reader, const struct redis_reply *re
         if (last != NULL && (entry->signal.token.seq != last->signal.token.seq + 1 ||
                              entry->prev_tag != last->signal.token.tag))
                 forget_entries(reader);
+        entry_drop_record(entry);
         reader->entries[reader->n++] = entry; /* at most `keep` numbers are asked for */
 }
 
@@ -111,11 +174,14 @@ static void read_on(struct state_reader *reader)
 
         char meta[KEY_MAX + 1], log[KEY_MAX + 1], from[24], to[24];
         seqno last = reader->next + FOLLOWER_RANGE_COUNT - 1;
-        const char *const argv[] = { "FCALL_RO", "kickoff1_range", "2", meta, log, from,
-                                     to,         "1000000" };
+        struct witness at;
+        const char *const argv[] = { "FCALL_RO", "kickoff1_range", "2",      meta,   log,   from,
+                                     to,         "1000000",        at.epoch, at.seq, at.tag };
 
-        key_format(meta, reader->ns, KEY_META, NULL);
-        key_format(log, reader->ns, KEY_LOG, NULL);
+        answer_witness(token,
+                       &at); /* released when the state was read, whatever the mark says now */
+        key_format(meta, reader->options.ns, KEY_META, NULL);
+        key_format(log, reader->options.ns, KEY_LOG, NULL);
         snprintf(from, sizeof(from), "%llu", (unsigned long long)reader->next);
         snprintf(to, sizeof(to), "%llu",
                  (unsigned long long)(last < token->seq ? last : token->seq));
@@ -126,23 +192,24 @@ static void read_on(struct state_reader *reader)
 static void on_range(void *owner, const struct redis_reply *reply)
 {
         struct state_reader *reader = owner;
-        struct token place;
+        struct place place;
 
-        if (failed(reader, reply, &place))
+        if (!landed(reader) || failed(reader, reply, 0, &place))
                 return;
-        if (place.epoch != snapshot_token(reader->snapshot)->epoch) {
+        if (place.token.epoch != snapshot_token(reader->snapshot)->epoch) {
                 finish(reader, ERR_CONFLICT, "the log began anew while it was read");
                 return;
         }
 
         const struct redis_reply *list = redis_at(reply, ANSWER_PLACE_MEMBERS);
 
-        for (size_t i = 0; list != NULL && i < redis_count(list) && reader->n < reader->keep; i++)
-                take_entry(reader, redis_at(list, i), place.epoch);
+        for (size_t i = 0;
+             list != NULL && i < redis_count(list) && reader->n < reader->options.keep; i++)
+                take_entry(reader, redis_at(list, i), place.token.epoch);
         read_on(reader);
 }
 
-/* --- state ---------------------------------------------------------------------------------- */
+/* --- the state ------------------------------------------------------------------------------ */
 
 static int by_id(const void *a, const void *b)
 {
@@ -150,120 +217,237 @@ static int by_id(const void *a, const void *b)
                       ((const struct event_state *)b)->event);
 }
 
-static enum err take_events(struct state_reader *reader, const struct token *place,
-                            const struct redis_reply *records)
+static enum err take_record(struct state_reader *reader, const char *text, size_t len,
+                            struct event_state *ret_state)
 {
-        size_t n = records != NULL ? redis_count(records) : 0;
+        struct event event;
+        enum err err = event_parse(text, len, &event);
+
+        if (err == OK)
+                err = book_put(reader->book, text, len);
+        if (err == OK)
+                *ret_state = event.state;
+        if (err == ERR_INVALID)
+                log_error("EVENT-UNREADABLE", "record=%s", log_quote(text));
+        return err;
+}
+
+/* The records into book and snapshot, and their texts. */
+static enum err take_events(struct state_reader *reader, const struct place *place,
+                            const struct redis_reply *records, size_t n, struct book_text *texts)
+{
         struct event_state *states = calloc(n + 1, sizeof(*states));
         enum err err = states != NULL ? OK : ERR_NOMEM;
 
+        book_clear(reader->book);
+        snapshot_unref(reader->snapshot);
+        reader->snapshot = NULL;
         for (size_t i = 0; i < n && err == OK; i++) {
-                struct event event;
-                size_t len;
-                const char *text = redis_text(redis_at(records, i), &len);
-
-                err = event_parse(text, len, &event);
-                if (err == OK)
-                        states[i] = event.state;
-                else
-                        log_error("EVENT-UNREADABLE", "record=%s", log_quote(text));
+                texts[i].text = redis_text(redis_at(records, i), &texts[i].len);
+                err = take_record(reader, texts[i].text, texts[i].len, &states[i]);
         }
+        if (err == OK && book_count(reader->book) < n)
+                err = ERR_INVALID; /* two fields of the hash hold one event */
         if (err == OK && n > 1)
                 qsort(states, n, sizeof(states[0]), by_id);
-        for (size_t i = 1; i < n && err == OK; i++) {
-                if (strcmp(states[i - 1].event, states[i].event) == 0)
-                        err = ERR_INVALID; /* two fields of the hash hold one event */
-        }
-        if (err == OK) {
-                reader->snapshot = snapshot_create(place, states, n);
+        if (err == OK && place->token.epoch != 0) {
+                reader->snapshot = snapshot_create(&place->token, place->parent, states, n);
                 err = reader->snapshot != NULL ? OK : ERR_NOMEM;
         }
         free(states);
         return err;
 }
 
-static void on_opened(void *owner, const struct redis_reply *reply);
-
-/* The first node that finds no log makes one; if two do, one wins. */
-static void open_log(struct state_reader *reader)
-{
-        char meta[KEY_MAX + 1], log[KEY_MAX + 1], epoch[17], tag[17];
-        const char *const argv[] = { "FCALL", "kickoff1_open", "2", meta, log, epoch, tag };
-
-        key_format(meta, reader->ns, KEY_META, NULL);
-        key_format(log, reader->ns, KEY_LOG, NULL);
-        token_hex(rng_secure_u64(), epoch);
-        token_hex(rng_secure_u64(), tag);
-        call(reader, on_opened, countof(argv), argv);
-}
+static void renew_or_read_on(struct state_reader *reader, const struct place *place, bool lost,
+                             const struct book_text *theirs, size_t n_theirs);
 
 static void on_state(void *owner, const struct redis_reply *reply)
 {
         struct state_reader *reader = owner;
-        struct token place;
+        struct place place;
 
-        if (failed(reader, reply, &place))
+        if (!landed(reader) || failed(reader, reply, 0, &place))
                 return;
-        if (place.epoch == 0) {
-                open_log(reader);
-                return;
-        }
 
-        enum err err = take_events(reader, &place, redis_at(reply, ANSWER_PLACE_MEMBERS));
+        bool lost = strcmp(redis_text(redis_at(reply, ANSWER_PLACE_MEMBERS), NULL), "1") == 0;
+        const struct redis_reply *records = redis_at(reply, ANSWER_PLACE_MEMBERS + 1);
+        size_t n = records != NULL ? redis_count(records) : 0;
+        struct book_text *texts = calloc(n + 1, sizeof(*texts));
+        enum err err = texts != NULL ? take_events(reader, &place, records, n, texts) : ERR_NOMEM;
 
-        if (err != OK) {
+        if (err == OK)
+                renew_or_read_on(reader, &place, lost, texts, n);
+        else
                 finish(reader, err,
                        err == ERR_NOMEM ? "the node is out of memory"
                                         : "an event in Redis cannot be read by this version");
+        free(texts);
+}
+
+static void ask_state(struct state_reader *reader)
+{
+        char meta[KEY_MAX + 1], log[KEY_MAX + 1], events[KEY_MAX + 1];
+        struct witness mine;
+        const char *const argv[] = { "FCALL_RO", "kickoff1_state", "3",      meta,    log,
+                                     events,     mine.epoch,       mine.seq, mine.tag };
+
+        reader->reads++;
+        answer_witness(&reader->options.mine, &mine);
+        key_format(meta, reader->options.ns, KEY_META, NULL);
+        key_format(log, reader->options.ns, KEY_LOG, NULL);
+        key_format(events, reader->options.ns, KEY_EVENTS, NULL);
+        call(reader, on_state, countof(argv), argv);
+}
+
+/* --- renewing ------------------------------------------------------------------------------- */
+
+static void wait_a_part_of(struct state_reader *reader, unsigned span_ms)
+{
+        uint64_t wait_ms = rng_below(&reader->rng, span_ms);
+        const struct timeval wait = { 0, (suseconds_t)(wait_ms * 1000) };
+
+        check(event_add(reader->timer, &wait) == 0);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+        (void)fd;
+        (void)what;
+        ask_state(arg);
+}
+
+static void note_renewed(const struct state_reader *reader, const struct place *place)
+{
+        if (reader->options.mine.epoch == 0 && reader->from == 0) {
+                log_info("LOG-OPENED", "epoch=%016llx", (unsigned long long)place->token.epoch);
                 return;
         }
-        reader->next = place.seq > reader->keep ? place.seq - reader->keep + 1 : 1;
-        read_on(reader);
+        log_warn(
+            "LOG-RENEWED", "from=%016llx to=%016llx records=%zu",
+            (unsigned long long)(reader->from != 0 ? reader->from : reader->options.mine.epoch),
+            (unsigned long long)place->token.epoch, reader->n_given);
+        metric_add(&fanout_metric_log_renewals, 1);
 }
 
-static enum err ask_state(struct state_reader *reader)
+static void on_refused(struct state_reader *reader, const char *error)
 {
-        char meta[KEY_MAX + 1], events[KEY_MAX + 1];
-        const char *const argv[] = { "FCALL_RO", "kickoff1_state", "2", meta, events };
+        const bool nothing = reader->options.mine.epoch == 0 && reader->from == 0;
+        const char *what =
+            nothing ? "there is no log in Redis yet" : "the log in Redis has lost entries";
+        const bool may_not = strncmp(error, "NOPERM", 6) == 0;
+        char why[320];
 
-        key_format(meta, reader->ns, KEY_META, NULL);
-        key_format(events, reader->ns, KEY_EVENTS, NULL);
-        return redis_command(reader->redis, on_state, reader, countof(argv), argv, NULL);
+        if (may_not &&
+            token_generation(reader->from) > token_generation(reader->options.mine.epoch)) {
+                reader->intact = reader->from; /* somebody who may has renewed it: that must do */
+                ask_state(reader);
+                return;
+        }
+        if (may_not)
+                snprintf(
+                    why, sizeof(why),
+                    "%s, and this node's Redis user may not %s it; waiting for a node that may",
+                    what, nothing ? "open" : "renew");
+        else
+                snprintf(why, sizeof(why), "%s, and a new epoch could not begin: %.160s", what,
+                         error);
+        finish(reader, ERR_IO, why);
 }
 
-static void on_opened(void *owner, const struct redis_reply *reply)
+static void on_renewed(void *owner, const struct redis_reply *reply)
 {
         struct state_reader *reader = owner;
-        struct token place;
+        struct place place;
 
-        if (failed(reader, reply, &place))
+        if (!landed(reader))
                 return;
-        log_info("LOG-OPENED", "epoch=%016llx seq=%llu", (unsigned long long)place.epoch,
-                 (unsigned long long)place.seq);
-        if (ask_state(reader) != OK)
-                finish(reader, ERR_UNAVAILABLE, "Redis went away while the log was read");
+        if (reply != NULL && answer_is_error(reply) && !answer_lacks_function(reply)) {
+                on_refused(reader, redis_text(reply, NULL));
+                return;
+        }
+        if (failed(reader, reply, 1, &place))
+                return;
+
+        const char *word = redis_text(redis_at(reply, 0), NULL);
+
+        if (strcmp(word, "renewed") == 0)
+                note_renewed(reader, &place);
+        else if (strcmp(word, "intact") == 0)
+                reader->intact = place.token.epoch;
+        ask_state(reader);
 }
 
-enum err state_reader_start(struct redis *redis, const char *ns, size_t keep, state_reader_fn *done,
-                            void *owner)
+static void note_lost(const struct state_reader *reader, const struct token *there, size_t n_later)
+{
+        const struct token *mine = &reader->options.mine;
+
+        if (mine->epoch == 0 || *reader->options.lost_said)
+                return;
+        *reader->options.lost_said = true;
+        log_warn("LOG-LOST",
+                 "epoch=%016llx seq=%llu there_epoch=%016llx there_seq=%llu missing_records=%zu",
+                 (unsigned long long)mine->epoch, (unsigned long long)mine->seq,
+                 (unsigned long long)there->epoch, (unsigned long long)there->seq, n_later);
+}
+
+static void renew(struct state_reader *reader, uint64_t from, const struct book_record *ours,
+                  size_t n)
+{
+        reader->waited = false;
+        reader->from = from;
+        reader->n_given = n;
+        called(reader, renewal_call(reader->options.redis, reader->options.ns,
+                                    &reader->options.mine, from, ours, n, on_renewed, reader));
+}
+
+static void renew_or_read_on(struct state_reader *reader, const struct place *place, bool lost,
+                             const struct book_text *theirs, size_t n_theirs)
+{
+        const struct token *mine = &reader->options.mine, *there = &place->token;
+        size_t n = book_count(reader->options.book), keep = reader->options.keep;
+        struct book_record *ours = calloc(n + 1, sizeof(*ours));
+
+        if (ours == NULL) {
+                finish(reader, ERR_NOMEM, "the node is out of memory");
+                return;
+        }
+        n = book_later_than(reader->options.book, theirs, n_theirs, ours, n);
+        if (!renewal_is_needed(mine, place, lost, n) ||
+            (there->epoch != 0 && there->epoch == reader->intact)) {
+                reader->next = there->seq > keep ? there->seq - keep + 1 : 1;
+                read_on(reader);
+        } else if (reader->reads >= RENEWAL_TRIES) {
+                finish(reader, ERR_CONFLICT, "the log in Redis changes while it is read");
+        } else if (reader->waited || (mine->epoch == 0 && there->epoch == 0)) {
+                renew(reader, there->epoch, ours, n);
+        } else {
+                note_lost(reader, there, n);
+                reader->waited = true;
+                wait_a_part_of(reader, RENEWAL_SPREAD_MS);
+        }
+        free(ours);
+}
+
+enum err state_reader_start(const struct state_reader_options *options, state_reader_fn *done,
+                            void *owner, struct state_reader **ret_reader)
 {
         struct state_reader *reader = calloc(1, sizeof(*reader));
-        enum err err = ERR_NOMEM;
 
-        check(keep > 0);
+        check(options->keep > 0);
         if (reader == NULL)
                 return ERR_NOMEM;
-        reader->redis = redis;
-        reader->ns = ns;
-        reader->keep = keep;
+        reader->options = *options;
         reader->done = done;
         reader->owner = owner;
-        reader->entries = calloc(keep, sizeof(struct entry *));
-        if (reader->entries != NULL)
-                err = ask_state(reader);
-        if (err != OK) {
-                free(reader->entries);
-                free(reader);
+        rng_seed(&reader->rng, rng_secure_u64());
+        reader->entries = calloc(options->keep, sizeof(struct entry *));
+        reader->timer = evtimer_new(options->base, on_timer, reader);
+        if (reader->entries == NULL || reader->timer == NULL || book_create(&reader->book) != OK) {
+                destroy(reader);
+                return ERR_NOMEM;
         }
-        return err;
+        /* Also the first time it goes by the timer: nothing is said from inside here. */
+        wait_a_part_of(reader, options->mine.epoch != 0 ? STATE_READER_SPREAD_MS : 0);
+        *ret_reader = reader;
+        return OK;
 }
