@@ -11,7 +11,10 @@
 
 #include "base/buf.h"
 
-const char *const durability_name[DURABILITIES] = { "memory", "fsync" };
+static const char *const mode_name[DURABILITIES] = { "memory", "fsync", "replicated" };
+
+#define TEXT_OF(number) #number
+#define TEXT(number)    TEXT_OF(number)
 
 struct setting {
         const char *name, *wanted;
@@ -25,25 +28,56 @@ static const struct setting settings[] = {
 };
 
 struct asking {
-        enum durability wanted;
+        enum durability_mode wanted;
         durability_fn *done;
         void *owner;
 };
 
-enum err durability_parse(const char *text, enum durability *ret, const char **ret_why)
+/* 1 .. DURABILITY_REPLICAS_MAX, written as a person would; 0 = it is not. */
+static unsigned parse_replicas(const char *text)
 {
-        for (unsigned i = 0; i < DURABILITIES; i++) {
-                if (strcmp(text, durability_name[i]) == 0) {
-                        *ret = (enum durability)i;
-                        return OK;
+        size_t len = strlen(text);
+        unsigned n = 0;
+
+        if (len == 0 || len > 2 || text[0] == '0' || strspn(text, "0123456789") != len)
+                return 0;
+        for (size_t i = 0; i < len; i++)
+                n = n * 10 + (unsigned)(text[i] - '0');
+        return n <= DURABILITY_REPLICAS_MAX ? n : 0;
+}
+
+enum err durability_parse(const char *text, struct durability *ret, const char **ret_why)
+{
+        const char *name = mode_name[DURABILITY_REPLICATED];
+        size_t len = strlen(name);
+        struct durability parsed = { .mode = DURABILITY_REPLICATED, .replicas = 1 };
+
+        if (strcmp(text, mode_name[DURABILITY_MEMORY]) == 0) {
+                parsed = (struct durability){ .mode = DURABILITY_MEMORY };
+        } else if (strcmp(text, mode_name[DURABILITY_FSYNC]) == 0) {
+                parsed = (struct durability){ .mode = DURABILITY_FSYNC };
+        } else if (strncmp(text, name, len) == 0 && text[len] == ':') {
+                parsed.replicas = parse_replicas(text + len + 1);
+                if (parsed.replicas == 0) {
+                        *ret_why = "replicated:N needs a number of replicas from 1 to " TEXT(
+                            DURABILITY_REPLICAS_MAX);
+                        return ERR_INVALID;
                 }
+        } else if (strcmp(text, name) != 0) {
+                *ret_why = "durability is memory, fsync, replicated or replicated:N";
+                return ERR_INVALID;
         }
-        if (strcmp(text, "replicated") == 0 || strncmp(text, "replicated:", 11) == 0) {
-                *ret_why = "replicated is not built yet: use fsync";
-                return ERR_UNSUPPORTED;
-        }
-        *ret_why = "durability is memory or fsync";
-        return ERR_INVALID;
+        *ret = parsed;
+        return OK;
+}
+
+void durability_format(const struct durability *durability, char text[DURABILITY_TEXT_MAX + 1])
+{
+        if (durability->mode == DURABILITY_REPLICATED)
+                snprintf(text, DURABILITY_TEXT_MAX + 1, "%s:%u", mode_name[durability->mode],
+                         durability->replicas);
+        else
+                snprintf(text, DURABILITY_TEXT_MAX + 1, "%s", mode_name[durability->mode]);
 }
 
 /* CONFIG GET answers name, value, name, value. */
@@ -56,7 +90,7 @@ static const char *value_of(const struct redis_reply *reply, const char *name)
         return NULL;
 }
 
-static enum err judge(const struct redis_reply *reply, struct buf *why)
+static enum err judge(const struct redis_reply *reply, enum durability_mode wanted, struct buf *why)
 {
         enum err err = OK;
 
@@ -66,8 +100,10 @@ static enum err judge(const struct redis_reply *reply, struct buf *why)
                 if (value != NULL && strcmp(value, settings[i].wanted) == 0)
                         continue;
                 if (err == OK)
-                        buf_str(why, "this Redis cannot keep what fsync promises; in its "
-                                     "configuration set");
+                        buf_printf(why,
+                                   "this Redis cannot keep what %s promises; in its "
+                                   "configuration set",
+                                   mode_name[wanted]);
                 buf_printf(why, "%s `%s %s` (now: %s)", err == OK ? "" : " and", settings[i].name,
                            settings[i].wanted, value != NULL ? value : "unknown to it");
                 err = ERR_CONFLICT;
@@ -95,13 +131,13 @@ static void on_answer(void *owner, const struct redis_reply *reply)
                     "for durability memory",
                     redis_text(reply, NULL));
         } else {
-                err = judge(reply, &why);
+                err = judge(reply, asking.wanted, &why);
         }
         asking.done(asking.owner, err, why.failed || why.data == NULL ? "" : why.data);
         buf_fini(&why);
 }
 
-enum err durability_check(struct redis *redis, enum durability wanted, durability_fn *done,
+enum err durability_check(struct redis *redis, enum durability_mode wanted, durability_fn *done,
                           void *owner)
 {
         const char *const ping[] = { "PING" };

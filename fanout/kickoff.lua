@@ -171,18 +171,19 @@ local function range(keys, args)
   return answer
 end
 
--- fingerprint token record, and '1' while the change is held back; nil: no such key
+-- fingerprint token record, '1' while the change is held back, durability ('' = unknown); nil: no such key
 local function request_of(req_key, meta)
-  local found = redis.call('HMGET', req_key, 'fingerprint', 'token', 'record')
+  local found = redis.call('HMGET', req_key, 'fingerprint', 'token', 'record', 'durability')
   if not found[1] then
     return nil
   end
   local epoch, seq = string.match(found[2], '^(%x+)%.(%d+)%.')
   local held = meta and epoch == meta.epoch and tonumber(seq) > meta.mark
-  return { found[1], found[2], found[3], held and '1' or '0' }
+  return { found[1], found[2], found[3], held and '1' or '0', found[4] or '' }
 end
 
--- KEYS events req meta; ARGV event with_request -> record|nil {fingerprint token record held}|nil
+-- KEYS events req meta; ARGV event with_request
+-- -> record|nil {fingerprint token record held durability}|nil
 local function lookup(keys, args)
   local request = args[2] == '1' and request_of(keys[2], meta_of(keys[3])) or false
   return { args[1] ~= '' and redis.call('HGET', keys[1], args[1]), request }
@@ -231,10 +232,10 @@ end
 
 -- KEYS log meta events req bundles drafts
 -- ARGV event expected record body tag publish channel publishes fingerprint request_ttl_s events_max
---      keep_entries keep_ms now hold, witness's epoch seq tag
+--      keep_entries keep_ms now hold, witness's epoch seq tag, durability
 -- publish: PUBLISH, or SPUBLISH in a cluster. hold: how many replicas must have it before it is released;
--- 0 = it is released at once.
--- -> 'committed' token record | 'held' token record | 'replayed' token record held | 'mismatch'
+-- 0 = it is released at once. durability: what the answer names, kept with the request key.
+-- -> 'committed' token record | 'held' token record | 'replayed' token record held durability | 'mismatch'
 --  | 'stale' record|nil | 'full' | 'nodrafts' | 'moved' (the log is in another epoch than the witness, or
 --    there is none) | 'lost' (the log has lost what the witness holds) | 'mixed' (others hold back, the caller does not)
 local function append(keys, args)
@@ -248,7 +249,7 @@ local function append(keys, args)
     if request[1] ~= fingerprint then
       return { 'mismatch' }
     end
-    return { 'replayed', request[2], request[3], request[4] }
+    return { 'replayed', request[2], request[3], request[4], request[5] }
   end
 
   if not meta or not witness or meta.epoch ~= witness.epoch then
@@ -304,7 +305,8 @@ local function append(keys, args)
     redis.call('HDEL', meta_key, 'mark', 'mark_tag')
   end
   if fingerprint ~= '' then
-    redis.call('HSET', req_key, 'fingerprint', fingerprint, 'token', token, 'record', record)
+    redis.call('HSET', req_key, 'fingerprint', fingerprint, 'token', token, 'record', record,
+      'durability', args[19] or '')
     redis.call('EXPIRE', req_key, args[10])
   end
   for i = 1, #drafts, 2 do
@@ -404,7 +406,8 @@ local function renew(keys, args)
     end
   end
   if meta and witness and meta.epoch == witness.epoch then
-    if not has_lost(meta, log_key, witness) then
+    -- A later record of ours proves a loss, too, if the place itself has been trimmed since.
+    if #newer == 0 and not has_lost(meta, log_key, witness) then
       return answer('intact')
     end
   elseif meta and #newer == 0 and (not witness or generation(meta.epoch) > generation(witness.epoch)) then

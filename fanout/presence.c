@@ -18,7 +18,8 @@ struct reading {
         char key[KEY_MAX + 1];
 };
 
-enum err presence_write(struct redis *redis, const char *ns, const struct presence *mine)
+enum err presence_write(struct redis *redis, const char *ns, const struct presence *mine,
+                        redis_reply_fn *on_reply, void *owner)
 {
         char key[KEY_MAX + 1];
         json_t *record = json_pack("{s:s, s:s, s:I, s:I, s:I}", "listen", mine->listen, "version",
@@ -31,7 +32,7 @@ enum err presence_write(struct redis *redis, const char *ns, const struct presen
         if (text != NULL) {
                 const char *const argv[] = { "HSET", key, mine->name, text };
 
-                err = redis_command(redis, NULL, NULL, countof(argv), argv, NULL);
+                err = redis_command(redis, on_reply, owner, countof(argv), argv, NULL);
         }
         free(text);
         json_decref(record);

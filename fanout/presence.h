@@ -26,7 +26,9 @@ struct presence {
         bool gone;        /* read: older than PRESENCE_GONE_MS */
 };
 
-must_check enum err presence_write(struct redis *redis, const char *ns, const struct presence *mine);
+/* `on_reply` hears Redis' answer, which tells whether it takes writes (primary_heard); may be NULL. */
+must_check enum err presence_write(struct redis *redis, const char *ns, const struct presence *mine,
+                                   redis_reply_fn *on_reply, void *owner);
 typedef void presence_fn(void *owner, enum err err, const struct presence *nodes, size_t n);
 /* Sorted by name; nodes forgotten (see above) are deleted on the way. */
 must_check enum err presence_read(struct redis *redis, const char *ns, int64_t now, presence_fn *done,

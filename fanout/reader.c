@@ -14,6 +14,7 @@
 struct question {
         reader_events_fn *on_events;
         reader_signals_fn *on_signals;
+        reader_request_fn *on_request;
         void *owner;
         bool one; /* HGET: the reply is the record itself */
 };
@@ -167,6 +168,71 @@ enum err reader_signals(struct redis *redis, const char *ns, seqno after, size_t
                                      log,        numbers,          to,  count };
 
         err = redis_command(redis, on_signals, question, countof(argv), argv, NULL);
+        if (err != OK)
+                free(question);
+        return err;
+}
+
+/* --- request keys --------------------------------------------------------------------------- */
+
+/* fingerprint, token, record, '1' while it is held back */
+static void take_request(const struct question *question, const struct redis_reply *request)
+{
+        enum request_state state = REQUEST_COMMITTED;
+        struct token token;
+        struct event event;
+        size_t len;
+        const char *text;
+
+        if (request == NULL || redis_type(request) == REDIS_NIL) {
+                question->on_request(question->owner, OK, REQUEST_NONE, NULL, NULL, "");
+                return;
+        }
+        if (redis_count(request) < 5)
+                goto unreadable;
+        text = redis_text(redis_at(request, 1), &len);
+        if (token_parse(text, len, &token) != OK || take_record(redis_at(request, 2), &event) != OK)
+                goto unreadable;
+        if (strcmp(redis_text(redis_at(request, 3), NULL), "1") == 0)
+                state = REQUEST_HELD;
+        question->on_request(question->owner, OK, state, &token, &event,
+                             redis_text(redis_at(request, 4), NULL));
+        return;
+
+unreadable:
+        question->on_request(question->owner, ERR_IO, REQUEST_NONE, NULL, NULL, "");
+}
+
+static void on_request(void *owner, const struct redis_reply *reply)
+{
+        struct question *question = owner;
+
+        if (reply == NULL)
+                question->on_request(question->owner, ERR_TIMEOUT, REQUEST_NONE, NULL, NULL, "");
+        else if (answer_is_error(reply))
+                question->on_request(question->owner, ERR_IO, REQUEST_NONE, NULL, NULL, "");
+        else
+                take_request(question, redis_at(reply, 1));
+        free(question);
+}
+
+enum err reader_request(struct redis *redis, const char *ns, const char *key,
+                        reader_request_fn *done, void *owner)
+{
+        char events[KEY_MAX + 1], req[KEY_MAX + 1], meta[KEY_MAX + 1];
+        const char *const argv[] = {
+                "FCALL_RO", "kickoff1_lookup", "3", events, req, meta, "", "1"
+        };
+        struct question *question = make_question(owner);
+        enum err err;
+
+        if (question == NULL)
+                return ERR_NOMEM;
+        question->on_request = done;
+        key_format(events, ns, KEY_EVENTS, NULL);
+        key_format(req, ns, KEY_REQUEST, key);
+        key_format(meta, ns, KEY_META, NULL);
+        err = redis_command(redis, on_request, question, countof(argv), argv, NULL);
         if (err != OK)
                 free(question);
         return err;

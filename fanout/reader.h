@@ -31,7 +31,9 @@ enum request_state {
         REQUEST_HELD,      /* appended, and not yet held by enough replicas */
         REQUEST_COMMITTED, /* event, token: its first result */
 };
+/* `durability`: as durability_format named it when it was made; "" = unknown. All but state are of a change that
+ * was done. */
 typedef void reader_request_fn(void *owner, enum err err, enum request_state state, const struct token *token,
-                               const struct event *event);
+                               const struct event *event, const char *durability);
 must_check enum err reader_request(struct redis *redis, const char *ns, const char *key,
                                    reader_request_fn *done, void *owner);

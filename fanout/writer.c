@@ -1,10 +1,12 @@
 /* fanout/writer.c -- one submit from question to outcome.
  *
- * Happy path: look_up -> on_lookup -> decide (event rules) -> append -> on_append -> committed.
- * Faster writer: append says `stale` -> decide again on what is there now, WRITER_TRIES times in
- * all. Failure: no answer to the look-up, or not even sent -> UNAVAILABLE, for nothing was changed;
- * no answer to the append -> UNKNOWN; an error -> FAILED, for the function writes nothing once it
- * has failed; the function is missing -> load the library, then the same step again, once.
+ * Happy path: look_up -> on_lookup -> decide (event rules) -> append -> on_append -> committed;
+ * with replicated:N -> held -> hold.c waits for the replicas and releases -> committed. Faster
+ * writer: append says `stale` -> decide again on what is there now, WRITER_TRIES times in all.
+ * Failure: no answer to the look-up, or not even sent -> UNAVAILABLE, for nothing was changed; no
+ * answer to the append, or too few replicas -> UNKNOWN; an error -> FAILED, for the function writes
+ * nothing once it has failed; the function is missing -> load the library, then the same step
+ * again, once.
  *
  * Time: one deadline for all steps together. When it passes, the owner is told UNKNOWN if an append
  * is on its way, else UNAVAILABLE, and that is made true: a look-up that answers later leads to
@@ -14,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include <event2/event.h>
 
@@ -22,132 +23,14 @@
 #include "base/log.h"
 #include "fanout/answer.h"
 #include "fanout/entry.h"
-#include "fanout/fanout_metrics.h"
 #include "fanout/writer_call.h"
+#include "fanout/writer_inside.h"
 
-struct submit {
-        TAILQ_ENTRY(submit) entry;
-        struct writer *writer; /* NULL: the owner was told; only an answer of Redis is due */
-        struct change change;
-        struct event create; /* what change.command.create points to */
-        int64_t now;
-        writer_done_fn *done;
-        void *owner;
-        uint64_t deadline_ms; /* monotonic; rising along `pending` */
-        unsigned tries;
-        bool in_flight, loaded;
-        bool appending; /* an append is on its way: nobody knows what came of it */
-        void (*step)(struct submit *submit); /* what to send again once the library is there */
-        bool has_before;
-        struct event before, after;
-        struct signal signal;
-        struct outcome outcome; /* once decided without an answer: told from the loop */
-        char why[256];
-};
-TAILQ_HEAD(submit_list, submit);
-
-struct writer {
-        struct redis *redis;
-        char ns[NAMESPACE_MAX + 1];
-        struct event *later;    /* tells the owners of `decided` */
-        struct event *deadline; /* of the first of `pending`, or of one that is done by now */
-        struct submit_list pending, decided;
-};
-
-static const struct metric *const metric_for[] = {
-        [OUTCOME_COMMITTED] = &fanout_metric_appends_committed,
-        [OUTCOME_REPLAYED] = &fanout_metric_appends_replayed,
-        [OUTCOME_REFUSED] = &fanout_metric_appends_refused,
-        [OUTCOME_STALE] = &fanout_metric_appends_stale,
-        [OUTCOME_KEY_REUSED] = &fanout_metric_appends_key_reused,
-        [OUTCOME_UNKNOWN] = &fanout_metric_appends_unknown,
-        [OUTCOME_UNAVAILABLE] = &fanout_metric_appends_unavailable,
-        [OUTCOME_FAILED] = &fanout_metric_appends_failed,
-};
-
-/* --- outcomes ------------------------------------------------------------------------------- */
-
-static void tell(struct submit *submit, struct submit_list *list)
-{
-        TAILQ_REMOVE(list, submit, entry);
-        metric_add(metric_for[submit->outcome.kind], 1);
-        submit->outcome.why = submit->why;
-        submit->done(submit->owner, &submit->outcome); /* may destroy the writer */
-}
-
-static void finish(struct submit *submit, enum outcome_kind kind)
-{
-        submit->outcome.kind = kind;
-        tell(submit, &submit->writer->pending);
-        free(submit);
-}
-
-static void finish_why(struct submit *submit, enum outcome_kind kind, const char *why,
-                       const char *detail)
-{
-        snprintf(submit->why, sizeof(submit->why), "%s%s", why, detail);
-        finish(submit, kind);
-}
-
-static void finish_with_event(struct submit *submit, enum outcome_kind kind,
-                              const struct event *event)
-{
-        submit->outcome.has_event = event != NULL;
-        if (event != NULL)
-                submit->outcome.event = *event;
-        finish(submit, kind);
-}
-
-static void finish_refused(struct submit *submit, enum err err, unsigned legal, const char *why)
-{
-        submit->outcome.refusal = (struct refusal){ .err = err, .legal = legal };
-        snprintf(submit->outcome.refusal.why, sizeof(submit->outcome.refusal.why), "%s", why);
-        finish_with_event(submit, OUTCOME_REFUSED, submit->has_before ? &submit->before : NULL);
-}
-
-/* Nothing could be sent. The owner may still be inside writer_submit(), so it hears from the loop.
+/* Of what is left: so that hold.c tells of too few replicas before the deadline tells of silence.
  */
-static void finish_unsent(struct submit *submit, enum err err)
-{
-        struct writer *writer = submit->writer;
+#define HOLD_MARGIN_MS 30
 
-        snprintf(submit->why, sizeof(submit->why), "%s",
-                 err == ERR_NOMEM ? "the node is out of memory; nothing was changed"
-                                  : "Redis is not reachable; nothing was changed");
-        submit->outcome.kind = OUTCOME_UNAVAILABLE;
-        TAILQ_REMOVE(&writer->pending, submit, entry);
-        TAILQ_INSERT_TAIL(&writer->decided, submit, entry);
-        event_active(writer->later, EV_TIMEOUT, 1);
-}
-
-static void on_later(evutil_socket_t fd, short what, void *arg)
-{
-        struct writer *writer = arg;
-        struct submit *submit = TAILQ_FIRST(&writer->decided);
-
-        (void)fd;
-        (void)what;
-        if (submit == NULL)
-                return;
-        event_active(writer->later, EV_TIMEOUT, 1); /* for the next one, if this destroys nothing */
-        tell(submit, &writer->decided);
-        free(submit);
-}
-
-/* Tells the owner of one whose answer is still due; that will free it. */
-static void abandon(struct submit *submit, const char *why)
-{
-        struct writer *writer = submit->writer;
-
-        check(submit->in_flight);
-        submit->outcome.kind = submit->appending ? OUTCOME_UNKNOWN : OUTCOME_UNAVAILABLE;
-        snprintf(submit->why, sizeof(submit->why), "%s%s", why,
-                 submit->appending
-                     ? "this may or may not have happened; ask again with the same key"
-                     : "nothing was changed");
-        submit->writer = NULL;
-        tell(submit, &writer->pending);
-}
+/* --- time ----------------------------------------------------------------------------------- */
 
 static void arm_deadline(struct writer *writer, uint64_t deadline_ms)
 {
@@ -174,7 +57,14 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
         }
         if (TAILQ_NEXT(oldest, entry) != NULL) /* now, for the owner may destroy the writer */
                 arm_deadline(writer, TAILQ_NEXT(oldest, entry)->deadline_ms);
-        abandon(oldest, "Redis did not answer in time: ");
+        outcome_abandon(oldest, "Redis did not answer in time");
+}
+
+static void on_later(evutil_socket_t fd, short what, void *arg)
+{
+        (void)fd;
+        (void)what;
+        outcome_tell_decided(arg);
 }
 
 /* --- talking to Redis ----------------------------------------------------------------------- */
@@ -185,7 +75,8 @@ static void called(struct submit *submit, enum err err, void (*step)(struct subm
         submit->step = step;
         submit->in_flight = err == OK;
         if (err != OK)
-                finish_unsent(submit, err);
+                outcome_decided(submit, err == ERR_NOMEM ? "the node is out of memory"
+                                                         : "Redis is not reachable");
 }
 
 /* Every answer comes through here. False: nobody is there to hear it. */
@@ -205,8 +96,8 @@ static void on_library(void *owner, enum err err, const char *why)
         if (!landed(submit))
                 return;
         if (err != OK)
-                finish_why(submit, OUTCOME_FAILED,
-                           "Redis lacks our functions, and did not take them: ", why);
+                outcome_finish_why(submit, OUTCOME_FAILED,
+                                   "Redis lacks our functions, and did not take them: ", why);
         else
                 submit->step(submit);
 }
@@ -216,7 +107,8 @@ static void on_library(void *owner, enum err err, const char *why)
 static void take_error(struct submit *submit, const struct redis_reply *reply)
 {
         if (!answer_lacks_function(reply) || submit->loaded) {
-                finish_why(submit, OUTCOME_FAILED, "Redis refused: ", redis_text(reply, NULL));
+                outcome_finish_why(submit, OUTCOME_FAILED,
+                                   "Redis refused: ", redis_text(reply, NULL));
                 return;
         }
         log_warn("LIBRARY-MISSING", "the functions are gone from Redis: loading them again");
@@ -242,23 +134,90 @@ static bool answer_says(const struct redis_reply *reply, const char *word)
         return strcmp(text_at(reply, 0), word) == 0;
 }
 
-/* Token and record stand at `i` and `i` + 1 of committed, replayed, and the request of a look-up.
- */
-static void finish_with_result(struct submit *submit, enum outcome_kind kind,
-                               const struct redis_reply *reply, size_t i)
+static void on_held_end(void *owner, enum hold_end end)
+{
+        struct submit *submit = owner;
+
+        if (!landed(submit))
+                return;
+        switch (end) {
+        case HOLD_RELEASED:
+                outcome_finish_with_event(submit, submit->held_kind, &submit->outcome.event);
+                break;
+        case HOLD_SHORT:
+                outcome_finish_why(
+                    submit, OUTCOME_UNKNOWN,
+                    "it is written, but not yet held by as many replicas as the durability "
+                    "names: it is released as soon as it is",
+                    "");
+                break;
+        case HOLD_LOST:
+                outcome_finish_why(submit, OUTCOME_UNKNOWN,
+                                   "the log lost it, or began anew, before enough replicas held it",
+                                   "");
+                break;
+        case HOLD_UNSURE:
+                outcome_finish_why(submit, OUTCOME_UNKNOWN,
+                                   "it is written, but whether it was released is not known", "");
+                break;
+        }
+}
+
+/* It is in the log, by our append or an earlier one with the same key; nobody may see it yet. */
+static void await_replicas(struct submit *submit)
+{
+        struct writer *writer = submit->writer;
+
+        submit->phase = SUBMIT_HELD;
+        if (primary_durability(writer->options.primary)->replicas == 0) {
+                outcome_finish_why(
+                    submit, OUTCOME_UNKNOWN,
+                    "it is written, but held back for replicas by a node with durability "
+                    "replicated:N, as this node has not: set the same --durability on all",
+                    "");
+                return;
+        }
+        submit->in_flight =
+            hold_await(writer->hold, &submit->outcome.token, submit->deadline_ms - HOLD_MARGIN_MS,
+                       on_held_end, submit) == OK;
+        if (!submit->in_flight)
+                outcome_finish_why(
+                    submit, OUTCOME_UNKNOWN,
+                    "it is written, but the node is out of memory to wait for replicas", "");
+}
+
+/* Token and record stand at `i` and `i` + 1 of committed, held and replayed, and of the request of
+ * a look-up; of what is replayed also whether it is held back, and with which durability it was
+ * made. */
+static void take_result(struct submit *submit, enum outcome_kind kind, bool is_held,
+                        const struct redis_reply *reply, size_t i)
 {
         const struct redis_reply *token = redis_at(reply, i), *record = redis_at(reply, i + 1);
+        struct outcome *outcome = &submit->outcome;
         size_t token_len = 0, record_len = 0;
         const char *token_text = token != NULL ? redis_text(token, &token_len) : "";
         const char *record_text = record != NULL ? redis_text(record, &record_len) : "";
-        struct event event;
 
-        if (token_parse(token_text, token_len, &submit->outcome.token) != OK ||
-            event_parse(record_text, record_len, &event) != OK)
-                finish_why(submit, OUTCOME_UNKNOWN,
-                           "the result in Redis cannot be read: ", token_text);
+        if (token_parse(token_text, token_len, &outcome->token) != OK ||
+            event_parse(record_text, record_len, &outcome->event) != OK) {
+                outcome_finish_why(submit, OUTCOME_UNKNOWN,
+                                   "the result in Redis cannot be read: ", token_text);
+                return;
+        }
+        snprintf(outcome->durability, sizeof(outcome->durability), "%s",
+                 kind == OUTCOME_REPLAYED ? text_at(reply, i + 3) : submit->writer->mode);
+        submit->held_kind = kind;
+        if (is_held)
+                await_replicas(submit);
         else
-                finish_with_event(submit, kind, &event);
+                outcome_finish_with_event(submit, kind, &outcome->event);
+}
+
+static void take_replay(struct submit *submit, const struct redis_reply *reply, size_t i)
+{
+        bool is_held = strcmp(text_at(reply, i + 2), "1") == 0;
+
+        take_result(submit, OUTCOME_REPLAYED, is_held, reply, i);
 }
 
 static void on_stale(struct submit *submit, const struct redis_reply *reply)
@@ -266,8 +225,8 @@ static void on_stale(struct submit *submit, const struct redis_reply *reply)
         if (!take_before(submit, redis_at(reply, 1)))
                 return;
         if (submit->change.has_if_version || submit->tries >= WRITER_TRIES)
-                finish_with_event(submit, OUTCOME_STALE,
-                                  submit->has_before ? &submit->before : NULL);
+                outcome_finish_with_event(submit, OUTCOME_STALE,
+                                          submit->has_before ? &submit->before : NULL);
         else
                 decide(submit);
 }
@@ -275,7 +234,8 @@ static void on_stale(struct submit *submit, const struct redis_reply *reply)
 /* The owner heard "unknown"; whoever reads the log shall know. */
 static void log_late(const struct submit *submit, const struct redis_reply *reply)
 {
-        bool is_done = answer_says(reply, "committed") || answer_says(reply, "replayed");
+        bool is_done = answer_says(reply, "committed") || answer_says(reply, "held") ||
+                       answer_says(reply, "replayed");
 
         log_warn("CHANGE-SLOW", "event=%s kind=%s key=%s answer=%s token=%s",
                  log_quote(submit->change.event), command_kind_name[submit->change.command.kind],
@@ -284,59 +244,103 @@ static void log_late(const struct submit *submit, const struct redis_reply *repl
                  is_done ? log_quote(text_at(reply, 1)) : "none");
 }
 
+/* The log is not what this node took it for; the follower finds that out by itself. */
+static void on_wrong_log(struct submit *submit, const char *why)
+{
+        outcome_finish_why(submit, OUTCOME_UNAVAILABLE, why,
+                           "; nothing was changed: try again in a second");
+}
+
+/* What the function says without having written anything. */
+static void on_not_appended(struct submit *submit, const struct redis_reply *reply)
+{
+        if (answer_says(reply, "stale"))
+                on_stale(submit, reply);
+        else if (answer_says(reply, "mismatch"))
+                outcome_finish(submit, OUTCOME_KEY_REUSED);
+        else if (answer_says(reply, "moved"))
+                on_wrong_log(submit, "the log is in another epoch than this node has read");
+        else if (answer_says(reply, "lost"))
+                on_wrong_log(submit, "the log in Redis has lost signals that this node holds");
+        else if (answer_says(reply, "mixed"))
+                outcome_finish_why(
+                    submit, OUTCOME_FAILED,
+                    "another node holds signals back for replicas, as this one would not: set "
+                    "the same --durability on all nodes; nothing was changed",
+                    "");
+        else if (answer_says(reply, "full"))
+                outcome_refuse(submit, ERR_TOO_LARGE, 0,
+                               "there are as many events as fit: no more can be created");
+        else if (answer_says(reply, "nodrafts"))
+                outcome_refuse(submit, ERR_CONFLICT,
+                               event_legal(&submit->before, submit->now) & ~(1u << COMMAND_PUBLISH),
+                               "there are no drafts: put a bundle for at least one cohort first");
+        else
+                outcome_finish_why(submit, OUTCOME_UNKNOWN,
+                                   "Redis gave an answer that is none of ours", "");
+}
+
 static void on_append(void *owner, const struct redis_reply *reply)
 {
         struct submit *submit = owner;
 
-        submit->appending = false;
         if (submit->writer == NULL && reply != NULL)
                 log_late(submit, reply);
         if (!landed(submit))
                 return;
+        submit->phase = SUBMIT_ASKING;
         if (reply == NULL)
-                finish_why(
-                    submit, OUTCOME_UNKNOWN,
-                    "Redis did not answer in time: this may or may not have happened; ask again "
-                    "with the same key",
-                    "");
+                outcome_finish_why(submit, OUTCOME_UNKNOWN,
+                                   "Redis did not answer: this may or may not have happened", "");
         else if (answer_is_error(reply))
                 take_error(submit, reply);
         else if (answer_says(reply, "committed"))
-                finish_with_result(submit, OUTCOME_COMMITTED, reply, 1);
+                take_result(submit, OUTCOME_COMMITTED, false, reply, 1);
+        else if (answer_says(reply, "held"))
+                take_result(submit, OUTCOME_COMMITTED, true, reply, 1);
         else if (answer_says(reply, "replayed"))
-                finish_with_result(submit, OUTCOME_REPLAYED, reply, 1);
-        else if (answer_says(reply, "stale"))
-                on_stale(submit, reply);
-        else if (answer_says(reply, "mismatch"))
-                finish(submit, OUTCOME_KEY_REUSED);
-        else if (answer_says(reply, "full"))
-                finish_refused(submit, ERR_TOO_LARGE, 0,
-                               "there are as many events as fit: no more can be created");
-        else if (answer_says(reply, "nodrafts"))
-                finish_refused(submit, ERR_CONFLICT,
-                               event_legal(&submit->before, submit->now) & ~(1u << COMMAND_PUBLISH),
-                               "there are no drafts: put a bundle for at least one cohort first");
+                take_replay(submit, reply, 1);
         else
-                finish_why(submit, OUTCOME_UNKNOWN, "Redis gave an answer that is none of ours",
-                           "");
+                on_not_appended(submit, reply);
+}
+
+/* NULL: an append may be sent, and `ret_witness` goes with it. */
+static const char *why_not_append(const struct writer *writer, struct token *ret_witness)
+{
+        struct token witness = writer->options.witness(writer->options.owner);
+
+        if (witness.epoch == 0)
+                return "this node has not read the log yet";
+        *ret_witness = witness;
+        return primary_why_not_writable(writer->options.primary);
 }
 
 static void append(struct submit *submit)
 {
+        struct writer *writer = submit->writer;
         struct append what = { .change = &submit->change,
                                .expected = submit->has_before ? submit->before.state.version : 0,
-                               .now = submit->now };
-        char *record = event_format(&submit->after), *body = entry_format_body(&submit->signal);
+                               .now = submit->now,
+                               .hold = primary_durability(writer->options.primary)->replicas,
+                               .durability = writer->mode };
+        const char *why_not = why_not_append(writer, &what.witness);
+        char *record, *body;
         enum err err = ERR_NOMEM;
 
-        what.record = record;
-        what.body = body;
+        if (why_not != NULL) {
+                submit->in_flight = false;
+                outcome_decided(submit, why_not);
+                return;
+        }
+        submit->after.epoch = what.witness.epoch;
+        what.record = record = event_format(&submit->after);
+        what.body = body = entry_format_body(&submit->signal);
         if (record != NULL && body != NULL)
-                err = writer_call_append(submit->writer->redis, submit->writer->ns, &what,
-                                         on_append, submit);
+                err =
+                    writer_call_append(writer->redis, writer->options.ns, &what, on_append, submit);
         free(record);
         free(body);
-        submit->appending = err == OK;
+        submit->phase = err == OK ? SUBMIT_APPENDING : SUBMIT_ASKING;
         called(submit, err, append);
 }
 
@@ -354,7 +358,8 @@ static bool take_before(struct submit *submit, const struct redis_reply *record)
         submit->has_before = false;
         log_error("EVENT-UNREADABLE", "event=%s record=%s", log_quote(submit->change.event),
                   log_quote(text));
-        finish_why(submit, OUTCOME_FAILED, "the event's record in Redis cannot be read", "");
+        outcome_finish_why(submit, OUTCOME_FAILED, "the event's record in Redis cannot be read",
+                           "");
         return false;
 }
 
@@ -367,12 +372,12 @@ static void decide(struct submit *submit)
         /* An event that is not there is told as such: its version is beside the point. */
         if (change->has_if_version && change->if_version != version &&
             (before != NULL || change->command.kind == COMMAND_CREATE)) {
-                finish_with_event(submit, OUTCOME_STALE, before);
+                outcome_finish_with_event(submit, OUTCOME_STALE, before);
                 return;
         }
         if (event_apply(before, &change->command, submit->now, &submit->after, &submit->signal,
                         &submit->outcome.refusal) != OK) {
-                finish_with_event(submit, OUTCOME_REFUSED, before);
+                outcome_finish_with_event(submit, OUTCOME_REFUSED, before);
                 return;
         }
         submit->tries++;
@@ -386,8 +391,8 @@ static void on_lookup(void *owner, const struct redis_reply *reply)
         if (!landed(submit))
                 return;
         if (reply == NULL) {
-                finish_why(submit, OUTCOME_UNAVAILABLE,
-                           "Redis did not answer in time; nothing was changed", "");
+                outcome_finish_why(submit, OUTCOME_UNAVAILABLE,
+                                   "Redis did not answer in time; nothing was changed", "");
                 return;
         }
         if (answer_is_error(reply)) {
@@ -397,11 +402,11 @@ static void on_lookup(void *owner, const struct redis_reply *reply)
 
         const struct redis_reply *request = redis_at(reply, 1);
 
-        if (request != NULL && redis_count(request) == 3) {
+        if (request != NULL && redis_count(request) >= 4) {
                 if (strcmp(redis_text(redis_at(request, 0), NULL), submit->change.fingerprint) == 0)
-                        finish_with_result(submit, OUTCOME_REPLAYED, request, 1);
+                        take_replay(submit, request, 1);
                 else
-                        finish(submit, OUTCOME_KEY_REUSED);
+                        outcome_finish(submit, OUTCOME_KEY_REUSED);
                 return;
         }
         if (take_before(submit, redis_at(reply, 0)))
@@ -411,23 +416,24 @@ static void on_lookup(void *owner, const struct redis_reply *reply)
 static void look_up(struct submit *submit)
 {
         called(submit,
-               writer_call_lookup(submit->writer->redis, submit->writer->ns, &submit->change,
-                                  on_lookup, submit),
+               writer_call_lookup(submit->writer->redis, submit->writer->options.ns,
+                                  &submit->change, on_lookup, submit),
                look_up);
 }
 
 /* --- the owner's side ----------------------------------------------------------------------- */
 
-enum err writer_create(struct event_base *base, struct redis *redis, const char *ns,
+enum err writer_create(struct event_base *base, const struct writer_options *options,
                        struct writer **ret_writer)
 {
         struct writer *writer = calloc(1, sizeof(*writer));
 
         if (writer == NULL)
                 return ERR_NOMEM;
-        check(strlen(ns) <= NAMESPACE_MAX);
-        strcpy(writer->ns, ns);
-        writer->redis = redis;
+        check(strlen(options->ns) <= NAMESPACE_MAX);
+        writer->options = *options;
+        writer->redis = primary_redis(options->primary);
+        durability_format(primary_durability(options->primary), writer->mode);
         TAILQ_INIT(&writer->pending);
         TAILQ_INIT(&writer->decided);
         writer->later = event_new(base, -1, 0, on_later, writer);
@@ -436,9 +442,13 @@ enum err writer_create(struct event_base *base, struct redis *redis, const char 
         writer->deadline = evtimer_new(base, on_deadline, writer);
         if (writer->deadline == NULL)
                 goto free_later;
+        if (hold_create(base, options->primary, options->ns, &writer->hold) != OK)
+                goto free_deadline;
         *ret_writer = writer;
         return OK;
 
+free_deadline:
+        event_free(writer->deadline);
 free_later:
         event_free(writer->later);
 free_writer:
@@ -452,12 +462,11 @@ void writer_destroy(struct writer *writer)
 
         if (writer == NULL)
                 return;
-        while ((submit = TAILQ_FIRST(&writer->decided)) != NULL) {
-                tell(submit, &writer->decided);
-                free(submit);
-        }
+        while (!TAILQ_EMPTY(&writer->decided))
+                outcome_tell_decided(writer);
         while ((submit = TAILQ_FIRST(&writer->pending)) != NULL)
-                abandon(submit, "the node is stopping: ");
+                outcome_abandon(submit, "the node is stopping");
+        hold_destroy(writer->hold); /* what waited there was abandoned, and is freed now */
         event_free(writer->deadline);
         event_free(writer->later);
         free(writer);

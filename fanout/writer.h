@@ -16,7 +16,9 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/redis.h"
+#include "fanout/durability.h"
 #include "fanout/event.h"
+#include "fanout/primary.h"
 #include "proto/token.h"
 
 /* From writer_submit to the outcome, however many questions to Redis lie between. The contract (line 9)
@@ -57,6 +59,8 @@ enum outcome_kind {
 struct outcome {
         enum outcome_kind kind;
         struct token token;
+        char durability[DURABILITY_TEXT_MAX + 1]; /* COMMITTED, REPLAYED: as it was acknowledged at first;
+                                                     empty = unknown */
         bool has_event;
         struct event event;
         struct refusal refusal;

@@ -20,10 +20,13 @@ enum err writer_call_lookup(struct redis *redis, const char *ns, const struct ch
                             redis_reply_fn *on_reply, void *owner)
 {
         const char *request = request_of(change);
-        char events[KEY_MAX + 1], req[KEY_MAX + 1];
-        const char *const argv[] = { "FCALL_RO",    "kickoff1_lookup",          "2", events, req,
+        char events[KEY_MAX + 1], req[KEY_MAX + 1], meta[KEY_MAX + 1];
+        const char *const argv[] = { "FCALL_RO",    "kickoff1_lookup",
+                                     "3",           events,
+                                     req,           meta,
                                      change->event, request != NULL ? "1" : "0" };
 
+        key_format(meta, ns, KEY_META, NULL);
         key_format(events, ns, KEY_EVENTS, NULL);
         key_format(req, ns, KEY_REQUEST, request);
         return redis_command(redis, on_reply, owner, countof(argv), argv, NULL);
@@ -36,16 +39,18 @@ enum err writer_call_append(struct redis *redis, const char *ns, const struct ap
         const char *request = request_of(change);
         char log[KEY_MAX + 1], meta[KEY_MAX + 1], events[KEY_MAX + 1], req[KEY_MAX + 1];
         char bundles[KEY_MAX + 1], drafts[KEY_MAX + 1], channel[KEY_MAX + 1];
-        char expected[24], now[24], ttl[24], keep_ms[24], tag[17], fresh_epoch[17], fresh_tag[17];
+        char expected[24], now[24], ttl[24], keep_ms[24], hold[16], tag[17];
+        char epoch[17], seq[24], seen_tag[17];
         const char *publishes = change->command.kind == COMMAND_PUBLISH ? "1" : "0";
+        const char *publish = redis_server(redis)->is_cluster ? "SPUBLISH" : "PUBLISH";
         const char *fingerprint = request != NULL ? change->fingerprint : "";
         /* clang-format off */
         const char *const argv[] = {
                 "FCALL", "kickoff1_append",
                 "6", log, meta, events, req, bundles, drafts,
-                change->event, expected, append->record, append->body, tag, channel, publishes,
+                change->event, expected, append->record, append->body, tag, publish, channel, publishes,
                 fingerprint, ttl, TEXT(EVENTS_MAX), TEXT(WRITER_KEEP_ENTRIES), keep_ms, now,
-                fresh_epoch, fresh_tag,
+                hold, epoch, seq, seen_tag, append->durability,
         };
         /* clang-format on */
 
@@ -61,7 +66,9 @@ enum err writer_call_append(struct redis *redis, const char *ns, const struct ap
         snprintf(ttl, sizeof(ttl), "%d", WRITER_REQUEST_TTL_S);
         snprintf(keep_ms, sizeof(keep_ms), "%lld", WRITER_KEEP_MS);
         token_hex(rng_secure_u64(), tag);
-        token_hex(rng_secure_u64(), fresh_epoch);
-        token_hex(rng_secure_u64(), fresh_tag);
+        snprintf(hold, sizeof(hold), "%u", append->hold);
+        token_hex(append->witness.epoch, epoch);
+        snprintf(seq, sizeof(seq), "%llu", (unsigned long long)append->witness.seq);
+        token_hex(append->witness.tag, seen_tag);
         return redis_command(redis, on_reply, owner, countof(argv), argv, NULL);
 }

@@ -14,6 +14,9 @@ struct append { /* all borrowed until the call returns */
         uint64_t expected;         /* version the rules were applied to; 0 = there was no event */
         const char *record, *body; /* the event after, and its signal, as text */
         int64_t now;
+        unsigned hold; /* replicas that must have it before it is released; 0 = released at once */
+        struct token witness;
+        const char *durability; /* what the answer will name */
 };
 
 /* Errors and answers as of redis_command. */

@@ -61,11 +61,12 @@ static void on_redis_died(void *owner, const char *why)
 static void on_durability_refused(void *owner, const char *why)
 {
         struct kickoffd *k = owner;
+        char mode[DURABILITY_TEXT_MAX + 1];
 
         if (k->was_ready)
                 return; /* why_not_writable refuses changes until it is mended */
-        fprintf(stderr, "kickoffd: --durability %s: %s\n", durability_name[k->options.durability],
-                why);
+        durability_format(&k->options.durability, mode);
+        fprintf(stderr, "kickoffd: --durability %s: %s\n", mode, why);
         end(k, 1);
 }
 
@@ -129,6 +130,14 @@ static bool watch_signals(struct kickoffd *k)
                evsignal_add(k->on_term, NULL) == 0;
 }
 
+static struct token witness(void *owner)
+{
+        const struct kickoffd *k = owner;
+        const struct snapshot *snapshot = follower_snapshot(node_follower(k->node));
+
+        return snapshot ? *snapshot_token(snapshot) : (struct token){ 0 };
+}
+
 static enum err start_admin(struct kickoffd *k, const char **ret_why)
 {
         struct admin_options options = {
@@ -136,17 +145,20 @@ static enum err start_admin(struct kickoffd *k, const char **ret_why)
                 .port = k->options.admin.port,
                 .token = k->options.admin_token[0] ? k->options.admin_token : NULL,
                 .ns = k->options.ns,
-                .durability = k->options.durability,
                 .redis = follower_redis(node_follower(k->node)),
                 .why_not_ready = why_not_ready,
                 .why_not_writable = why_not_writable,
                 .owner = k,
         };
+        const struct writer_options writer = { .primary = node_primary(k->node),
+                                               .ns = k->options.ns,
+                                               .witness = witness,
+                                               .owner = k };
         enum err err;
 
         if (!k->options.has_admin)
                 return OK;
-        err = writer_create(k->base, options.redis, k->options.ns, &k->writer);
+        err = writer_create(k->base, &writer, &k->writer);
         if (err != OK)
                 return err;
         options.writer = k->writer;
@@ -164,8 +176,8 @@ static enum err start(struct kickoffd *k, const char **ret_why)
 
         if (k->options.embedded)
                 err = embedded_redis_start(k->base, k->options.data,
-                                           k->options.durability == DURABILITY_FSYNC, on_redis_died,
-                                           k, &address, &k->redis, ret_why);
+                                           k->options.durability.mode == DURABILITY_FSYNC,
+                                           on_redis_died, k, &address, &k->redis, ret_why);
         if (err == OK)
                 err = node_create(k->base, &k->options, &address,
                                   &(struct node_callbacks){ on_ready, on_durability_refused, k },

@@ -1,7 +1,6 @@
-/* gateway/node.c -- see the header. Happy path: create -> Redis link up -> durability verified, log
- * installed -> ready. Redis away: devices stay and are served from memory; readiness says so; after
- * the link is back the server's settings are asked anew, since it may be another server; and every
- * DURABLE_EVERY_MS, since somebody may have changed them, or mended them. */
+/* gateway/node.c -- see the header. Happy path: create -> links up -> settings verified, log
+ * installed -> ready. Redis away, or not the live primary it should be: devices stay and are served
+ * from memory; readiness says so, and changes are refused. */
 #include "gateway/node.h"
 
 #include <errno.h>
@@ -18,76 +17,39 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "fanout/durability.h"
+#include "fanout/fanout_metrics.h"
 #include "fanout/presence.h"
+#include "fanout/releaser.h"
 #include "fanout/ring.h"
 #include "gateway/worker.h"
 #include "prefetch/loader.h"
 
-#define TICK_MS          100  /* how soon readiness is noticed */
-#define DURABLE_EVERY_MS 1000 /* how soon it is noticed that Redis' settings were changed */
-#define FDS_RESERVED     128  /* descriptors that are not for devices: Redis, admin, files */
-
-enum durable { DURABLE_UNKNOWN, DURABLE_YES, DURABLE_NO };
+#define TICK_MS      100 /* how soon readiness is noticed */
+#define FDS_RESERVED 128 /* descriptors that are not for devices: Redis, admin, files */
 
 struct node {
         const struct options *options;
+        struct primary *primary;
+        struct releaser *releaser; /* NULL: nothing is held back in this mode */
         struct follower *follower;
         struct loader *loader;
         struct worker **workers;
         unsigned n_workers;
         struct event *tick;
         uint64_t next_presence_ms;
-        enum durable durable; /* the last answer, if it is of this link */
-        bool is_asking;
-        uint64_t next_ask_ms;
-        char durable_why[512];
         struct node_callbacks callbacks;
-        bool was_ready;
+        bool was_ready, destroying;
 };
 
 static struct metric m_ready =
     METRIC_GAUGE("kickoff_ready", "1 when this node is ready for devices.");
 static struct metric *const metrics[] = { &m_ready };
 
-static void on_durability(void *owner, enum err err, const char *why)
-{
-        struct node *node = owner;
-        enum durable before = node->durable;
-
-        node->is_asking = false;
-        if (err == OK) {
-                node->durable = DURABLE_YES;
-                return;
-        }
-        node->durable = err == ERR_CONFLICT || err == ERR_IO ? DURABLE_NO : DURABLE_UNKNOWN;
-        snprintf(node->durable_why, sizeof(node->durable_why), "%s", why);
-        if (node->durable == DURABLE_NO && before != DURABLE_NO) {
-                log_error("DURABILITY-REFUSED", "mode=%s why=%s",
-                          durability_name[node->options->durability], log_quote(why));
-                node->callbacks.on_refused(node->callbacks.owner, node->durable_why);
-        }
-}
-
-static void ask_durability(struct node *node)
-{
-        if (node->is_asking ||
-            durability_check(follower_redis(node->follower), node->options->durability,
-                             on_durability, node) != OK)
-                return; /* the next tick asks */
-        node->is_asking = true;
-        node->next_ask_ms = clock_mono_ms() + DURABLE_EVERY_MS;
-}
-
-static void on_link(void *owner, bool up)
+static void on_refused(void *owner, const char *why)
 {
         struct node *node = owner;
 
-        /* Whatever answers next may be another server with other settings: verify before any write.
-         */
-        node->durable = DURABLE_UNKNOWN;
-        if (up)
-                ask_durability(node);
+        node->callbacks.on_refused(node->callbacks.owner, why);
 }
 
 static void on_install(void *owner, struct snapshot *snapshot, struct entry *const *entries,
@@ -116,6 +78,14 @@ static void on_confirmed(void *owner)
                 worker_confirmed(node->workers[i]);
 }
 
+static void on_presence(void *owner, const struct redis_reply *reply)
+{
+        struct node *node = owner;
+
+        if (!node->destroying)
+                primary_heard(node->primary, reply);
+}
+
 static void write_presence(struct node *node)
 {
         struct snapshot *snapshot = follower_snapshot(node->follower);
@@ -127,7 +97,8 @@ static void write_presence(struct node *node)
         snprintf(mine.listen, sizeof(mine.listen), "%.56s:%u", node->options->listen.host,
                  node_port(node));
         snprintf(mine.version, sizeof(mine.version), "%s", KICKOFF_VERSION);
-        if (presence_write(follower_redis(node->follower), node->options->ns, &mine) != OK)
+        if (presence_write(primary_redis(node->primary), node->options->ns, &mine, on_presence,
+                           node) != OK)
                 log_debug("PRESENCE-SKIPPED", "why=redis-away");
 }
 
@@ -139,6 +110,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         (void)fd;
         (void)what;
         metric_set(&m_ready, ready);
+        metric_set(&fanout_metric_writable, node_why_not_writable(node) == NULL);
         if (ready != node->was_ready) {
                 if (ready) {
                         node->callbacks.on_ready(node->callbacks.owner);
@@ -151,8 +123,6 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
                 }
         }
         node->was_ready = ready;
-        if (clock_mono_ms() >= node->next_ask_ms && redis_is_up(follower_redis(node->follower)))
-                ask_durability(node);
         if (clock_mono_ms() >= node->next_presence_ms) {
                 node->next_presence_ms = clock_mono_ms() + PRESENCE_EVERY_MS;
                 write_presence(node);
@@ -259,8 +229,11 @@ enum err node_create(struct event_base *base, const struct options *options,
         const struct follower_callbacks from_log = { .on_install = on_install,
                                                      .on_entries = on_entries,
                                                      .on_confirmed = on_confirmed,
-                                                     .on_link = on_link,
                                                      .owner = node };
+        const struct primary_options p = { .address = *redis,
+                                           .ns = options->ns,
+                                           .durability = options->durability };
+        const struct primary_callbacks from_primary = { .on_refused = on_refused, .owner = node };
         enum err err = ERR_NOMEM;
 
         *ret_why = "out of memory";
@@ -271,7 +244,12 @@ enum err node_create(struct event_base *base, const struct options *options,
         metrics_register(metrics, countof(metrics));
         if (drop)
                 f.drop_every = (unsigned)atoi(drop);
-        err = follower_create(base, &f, &from_log, &node->follower);
+        err = primary_create(base, &p, &from_primary, &node->primary);
+        if (err == OK && options->durability.replicas > 0)
+                err = releaser_create(base, node->primary, options->ns, options->name,
+                                      &node->releaser);
+        if (err == OK)
+                err = follower_create(base, &f, &from_log, &node->follower);
         if (err != OK)
                 goto fail;
         err = loader_create(base, follower_redis(node->follower), options->ns, &node->loader);
@@ -297,6 +275,7 @@ void node_destroy(struct node *node)
 {
         if (!node)
                 return;
+        node->destroying = true; /* answers still due find nothing below */
         if (node->tick)
                 event_free(node->tick);
         for (unsigned i = 0; i < node->n_workers; i++)
@@ -306,7 +285,14 @@ void node_destroy(struct node *node)
                 loader_destroy(node->loader);
         if (node->follower)
                 follower_destroy(node->follower);
+        releaser_destroy(node->releaser);
+        primary_destroy(node->primary);
         free(node);
+}
+
+struct primary *node_primary(struct node *node)
+{
+        return node->primary;
 }
 
 struct follower *node_follower(struct node *node)
@@ -330,14 +316,16 @@ uint64_t node_devices(const struct node *node)
 
 const char *node_why_not_writable(const struct node *node)
 {
-        switch (node->durable) {
-        case DURABLE_YES:
+        static char text[256]; /* one control thread asks */
+        const char *why = primary_why_not_writable(node->primary);
+
+        if (why)
+                return why;
+        why = follower_why_not_ready(node->follower);
+        if (!why[0])
                 return NULL;
-        case DURABLE_NO:
-                return node->durable_why;
-        default:
-                return "Redis is away, or its durability has not been verified yet; try again shortly";
-        }
+        snprintf(text, sizeof(text), "this node does not follow the log at present: %s", why);
+        return text;
 }
 
 const char *node_why_not_ready(const struct node *node)
@@ -346,7 +334,7 @@ const char *node_why_not_ready(const struct node *node)
 
         if (why[0])
                 return why;
-        why = node->options->has_admin ? node_why_not_writable(node) : NULL;
+        why = primary_why_not_sound(node->primary);
         return why ? why : "";
 }
 

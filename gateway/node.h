@@ -2,7 +2,8 @@
  * their bundle caches, presence tells the fleet. Composed in main.c with whatever producers use.
  *
  *   follower ──entries, snapshots──► worker 0..N-1 (threads)
- *      └── Redis link ── loader, presence, durability check
+ *      └── Redis link ── loader
+ *   primary ── Redis link for writes ── presence, releaser, and whatever producers use
  *
  * Control thread only. */
 #pragma once
@@ -13,6 +14,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "fanout/follower.h"
+#include "fanout/primary.h"
 #include "gateway/options.h"
 
 struct event_base;
@@ -36,12 +38,14 @@ must_check enum err node_create(struct event_base *base, const struct options *o
 void node_destroy(struct node *node); /* NULL is fine */
 
 struct follower *node_follower(struct node *node);
+struct primary *node_primary(struct node *node);
 uint16_t node_port(const struct node *node); /* as bound */
 uint64_t node_devices(const struct node *node);
-/* Ready to be sent devices to: log installed, Redis in reach, durability verified. */
+/* Ready to be sent devices to: log installed, and Redis a live primary whose settings were verified. */
 bool node_is_ready(const struct node *node);
 const char *node_why_not_ready(const struct node *node); /* a sentence; "" when ready */
-/* May changes be written now? A sentence if not, NULL if so. */
+/* May changes be written now? A sentence if not, NULL if so. Too few replicas are a reason here, but none not
+ * to be ready. */
 const char *node_why_not_writable(const struct node *node);
 
 /* Stop accepting and send every device away, spread over `within_ms`. */

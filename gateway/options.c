@@ -41,7 +41,9 @@ static const struct option table[] = {
         { "namespace", OPTION_TEXT, &raw.ns, "kickoff", 0, 0, "NAME",
           "Prefix of all names in Redis, so that several fleets can share one.", NULL },
         { "durability", OPTION_TEXT, &raw.durability, "fsync", 0, 0, "MODE",
-          "What a 2xx answer promises: `fsync` (on the primary's disk) or `memory` (nothing).",
+          "What a 2xx answer promises: `memory` (nothing), `fsync` (on the primary's disk) or "
+          "`replicated[:N]` (and held by N replicas, 1 if none is given, before any device sees it). All "
+          "nodes of a fleet the same.",
           NULL },
         { "admin-token-file", OPTION_TEXT, &raw.token_file, NULL, 0, 0, "FILE",
           "File whose first line is the bearer token that producers must present.", NULL },
@@ -164,6 +166,10 @@ static bool take_redis(struct options *o)
                 return wrong("redis", why);
         if (durability_parse(raw.durability, &o->durability, &why) != OK)
                 return wrong("durability", why);
+        if (o->embedded && o->durability.mode == DURABILITY_REPLICATED)
+                return wrong("durability",
+                             "the private redis-server has no replicas: give --redis URL "
+                             "of one that has, or use fsync");
         return true;
 }
 

@@ -30,7 +30,7 @@ struct options {
         unsigned workers;
         char name[NODE_NAME_MAX + 1];
         const char *ns;
-        enum durability durability;
+        struct durability durability;
         char admin_token[ADMIN_TOKEN_MAX + 1]; /* empty = none */
         uint64_t max_devices;
         uint32_t ping_ms, lifetime_ms, ack_spread_ms;

@@ -9,7 +9,6 @@
 
 #include "base/check.h"
 #include "base/err.h"
-#include "fanout/durability.h"
 #include "fanout/writer.h"
 
 struct admin;
@@ -25,7 +24,6 @@ struct admin_options {    /* all borrowed, and to outlive the admin */
         const char
             *token; /* bearer token; NULL or empty = none, then only local Host names are served */
         const char *ns;             /* namespace */
-        enum durability durability; /* named in the answer to every change */
         struct writer *writer;
         struct redis *redis; /* the command link: reads and bundle drafts */
         /* Of the node around us, each may be NULL. A sentence, or NULL or "" for "yes it is". */

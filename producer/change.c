@@ -39,9 +39,10 @@ static void answer_changed(struct ask *ask, const struct outcome *outcome)
         }
         if (outcome->kind == OUTCOME_REPLAYED)
                 httpd_add_header(request, "Idempotent-Replayed", "true");
-        reply_view(
-            request, is_create ? 201 : 200,
-            view_change(&outcome->token, ask->pending.admin->options.durability, &outcome->event));
+        reply_view(request, is_create ? 201 : 200,
+                   view_change(&outcome->token,
+                               outcome->durability[0] != '\0' ? outcome->durability : NULL,
+                               &outcome->event));
 }
 
 static json_t *with_event(json_t *extra, const struct outcome *outcome)

@@ -52,15 +52,14 @@ json_t *view_events(const struct event *events, size_t n)
         return array;
 }
 
-json_t *view_change(const struct token *token, enum durability durability,
-                    const struct event *event)
+json_t *view_change(const struct token *token, const char *durability, const struct event *event)
 {
         char epoch[17], text[TOKEN_TEXT_MAX + 1];
 
         token_hex(token->epoch, epoch);
         token_format(token, text);
-        return json_pack("{s:s, s:I, s:s, s:s, s:o}", "epoch", epoch, "seq", (json_int_t)token->seq,
-                         "token", text, "durability", durability_name[durability], "event",
+        return json_pack("{s:s, s:I, s:s, s:s?, s:o}", "epoch", epoch, "seq",
+                         (json_int_t)token->seq, "token", text, "durability", durability, "event",
                          view_event(event));
 }
 

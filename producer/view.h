@@ -4,7 +4,6 @@
 
 #include <jansson.h>
 
-#include "fanout/durability.h"
 #include "fanout/entry.h"
 #include "fanout/event.h"
 #include "fanout/presence.h"
@@ -15,9 +14,8 @@
 /* {id, title, stage, phase, at, starts_at, version, bundle, stages, auto_start}; at is null when 0.
  */
 json_t *view_event(const struct event *event);
-/* {epoch, seq, token, durability, event} */
-json_t *view_change(const struct token *token, enum durability durability,
-                    const struct event *event);
+/* {epoch, seq, token, durability, event}; `durability` as durability_format names it, NULL = unknown. */
+json_t *view_change(const struct token *token, const char *durability, const struct event *event);
 json_t *view_events(const struct event *events, size_t n);
 json_t *view_signal(const struct signal *signal);
 json_t *view_signals(struct entry *const *entries, size_t n);

@@ -1,0 +1,61 @@
+/* fanout/writer_inside.h -- what the files of the writer share: one submit on its way, and the ways it can end
+ * (outcome.c). For writer.c and outcome.c alone. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "fanout/hold.h"
+#include "fanout/writer.h"
+
+enum submit_phase {       /* what would be true if nothing more were heard */
+        SUBMIT_ASKING,    /* nothing was changed */
+        SUBMIT_APPENDING, /* an append is on its way: nobody knows what came of it */
+        SUBMIT_HELD       /* it is in the log, and held back from everybody */
+};
+
+struct submit {
+        TAILQ_ENTRY(submit) entry;
+        struct writer *writer; /* NULL: the owner was told; only an answer of Redis is due */
+        struct change change;
+        struct event create; /* what change.command.create points to */
+        int64_t now;
+        writer_done_fn *done;
+        void *owner;
+        uint64_t deadline_ms; /* monotonic; rising along `pending` */
+        unsigned tries;
+        bool in_flight, loaded;
+        enum submit_phase phase;
+        void (*step)(struct submit *submit); /* what to send again once the library is there */
+        bool has_before;
+        struct event before, after;
+        struct signal signal;
+        enum outcome_kind held_kind; /* SUBMIT_HELD: what it becomes once released */
+        struct outcome outcome;
+        char why[256];
+};
+TAILQ_HEAD(submit_list, submit);
+
+struct writer {
+        struct writer_options options;
+        char mode[DURABILITY_TEXT_MAX + 1];
+        struct redis *redis; /* the primary's */
+        struct hold *hold;
+        struct event *later;    /* tells the owners of `decided` */
+        struct event *deadline; /* of the first of `pending`, or of one that is done by now */
+        struct submit_list pending, decided;
+};
+
+/* --- outcome.c: each tells the owner, who may destroy the writer, and frees the submit ----------------------- */
+
+void outcome_finish(struct submit *submit, enum outcome_kind kind);
+void outcome_finish_why(struct submit *submit, enum outcome_kind kind, const char *why, const char *detail);
+void outcome_finish_with_event(struct submit *submit, enum outcome_kind kind, const struct event *event);
+void outcome_refuse(struct submit *submit, enum err err, unsigned legal, const char *why);
+/* Nothing was changed, for `why`. The owner may still be inside writer_submit(), so it hears from the loop. */
+void outcome_decided(struct submit *submit, const char *why);
+/* Tells the owner of one whose answer is still due; that will free it. */
+void outcome_abandon(struct submit *submit, const char *why);
+/* What outcome_decided() decided; for the loop. */
+void outcome_tell_decided(struct writer *writer);
