@@ -192,12 +192,13 @@ enum err entry_parse_message(const char *bytes, size_t len, struct entry **ret_e
 
         const char *body = prev + HEX_LEN + 1;
         size_t rest = left - HEX_LEN - 1;
-        const char *line_end = memchr(body, '\n', rest); /* JSON_COMPACT bodies have none inside */
+        const char *line_end = memchr(body, '\n', rest); /* a body has none inside */
         size_t body_len = line_end != NULL ? (size_t)(line_end - body) : rest;
-        char *record = line_end != NULL ? strndup(line_end + 1, rest - body_len - 1) : NULL;
+        bool has_record = body_len + 1 < rest;
+        char *record = has_record ? strndup(line_end + 1, rest - body_len - 1) : NULL;
         enum err err = ERR_NOMEM;
 
-        if (line_end == NULL || record != NULL)
+        if (!has_record || record != NULL)
                 err = make(&token, prev_tag, body, body_len, record, ret_entry);
         free(record);
         return err;

@@ -92,8 +92,9 @@ static bool take_epoch(const json_t *record, uint64_t *out)
         const json_t *value = json_object_get(record, "epoch");
 
         return value == NULL ||
-               (json_is_string(value) && token_parse_hex(json_string_value(value),
-                                                         json_string_length(value), out) == OK);
+               (json_is_string(value) &&
+                token_parse_hex(json_string_value(value), json_string_length(value), out) == OK &&
+                *out != 0);
 }
 
 static bool take_stages(const json_t *record, struct event *event)

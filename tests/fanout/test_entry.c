@@ -82,13 +82,55 @@ Test(entry, the_log_and_the_message_give_the_same_entry)
                      OK));
         assert_same(&entry->signal, &signal);
         entry_unref(entry);
-        cr_assert(
-            eq(int, entry_parse_fields(0, 1, tag, prev, body, strlen(body), NULL, &entry), ERR_INVALID));
-        cr_assert(
-            eq(int, entry_parse_fields(1, 0, tag, prev, body, strlen(body), NULL, &entry), ERR_INVALID));
+        cr_assert(eq(int, entry_parse_fields(0, 1, tag, prev, body, strlen(body), NULL, &entry),
+                     ERR_INVALID));
+        cr_assert(eq(int, entry_parse_fields(1, 0, tag, prev, body, strlen(body), NULL, &entry),
+                     ERR_INVALID));
         cr_assert(eq(int, entry_parse_fields(1, 1, "xyz", prev, body, strlen(body), NULL, &entry),
                      ERR_INVALID));
         free(body);
+}
+
+Test(entry, the_record_comes_along_in_both_forms)
+{
+        const char record[] = "{\"id\":\"final\"}";
+        const struct {
+                const char *after_the_body, *record;
+        } table[] = {
+                { "", NULL }, /* as an older version publishes it */
+                { "\n", NULL },
+                { "\n{\"id\":\"final\"}", record },
+        };
+        struct signal signal = sample();
+        char tag[17], *body = entry_format_body(&signal), *plain = published(&signal, 99);
+        struct entry *entry;
+
+        for (size_t i = 0; i < countof(table); i++) {
+                char *message;
+
+                cr_assert(ge(int, asprintf(&message, "%s%s", plain, table[i].after_the_body), 0));
+                cr_assert(eq(int, entry_parse_message(message, strlen(message), &entry), OK),
+                          "row %zu", i);
+                assert_same(&entry->signal, &signal);
+                if (table[i].record == NULL)
+                        cr_assert(entry->record == NULL, "row %zu", i);
+                else
+                        cr_assert(eq(str, entry->record, (char *)table[i].record));
+                entry_unref(entry);
+                free(message);
+        }
+
+        token_hex(signal.token.tag, tag);
+        cr_assert(eq(int,
+                     entry_parse_fields(signal.token.epoch, signal.token.seq, tag, tag, body,
+                                        strlen(body), record, &entry),
+                     OK));
+        cr_assert(eq(str, entry->record, (char *)record));
+        entry_drop_record(entry);
+        cr_assert(entry->record == NULL);
+        entry_unref(entry);
+        free(body);
+        free(plain);
 }
 
 Test(entry, no_part_of_a_message_passes_for_a_whole_one)

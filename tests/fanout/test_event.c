@@ -420,6 +420,10 @@ static const struct {
 } records[] = {
         { "{" GOOD ",\"stages\":[]}", OK },
         { "{" GOOD ",\"stages\":[],\"newer\":{\"x\":[1]}}", OK },
+        { "{" GOOD ",\"stages\":[],\"epoch\":\"0002000000000007\"}", OK },
+        { "{" GOOD ",\"stages\":[],\"epoch\":\"0000000000000000\"}", ERR_INVALID },
+        { "{" GOOD ",\"stages\":[],\"epoch\":\"2\"}", ERR_INVALID },
+        { "{" GOOD ",\"stages\":[],\"epoch\":2}", ERR_INVALID },
         { "{" GOOD ",\"stages\":[1]}", ERR_INVALID },
         { "{" GOOD ",\"stages\":[\"live\"]}", ERR_INVALID },
         { "{" GOOD "}", ERR_INVALID },
@@ -454,5 +458,25 @@ Test(event, a_record_is_read_strictly_and_unknown_members_are_skipped)
                 cr_assert(eq(int, event_parse(records[i].text, strlen(records[i].text), &event),
                              records[i].err),
                           "row %zu: %s", i, records[i].text);
+        }
+}
+
+/* An old record has none; it counts as of the first generation, and is written back as it was. */
+Test(event, a_record_says_in_which_epoch_it_was_changed_or_nothing)
+{
+        for (int has = 0; has < 2; has++) {
+                struct event event, again;
+                char *text;
+
+                cr_assert(
+                    eq(int, event_parse(records[0].text, strlen(records[0].text), &event), OK));
+                cr_assert(eq(u64, event.epoch, 0));
+                event.epoch = has ? 0x0002000000000007 : 0;
+                text = event_format(&event);
+                cr_assert(eq(int, strstr(text, "\"epoch\":\"0002000000000007\"") != NULL, has));
+                cr_assert(eq(int, strstr(text, "epoch") != NULL, has));
+                cr_assert(eq(int, event_parse(text, strlen(text), &again), OK));
+                cr_assert(eq(u64, again.epoch, event.epoch));
+                free(text);
         }
 }

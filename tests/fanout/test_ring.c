@@ -109,3 +109,46 @@ Test(ring, an_install_forgets_everything)
         cr_assert(eq(int, ring_judge(ring, &base), RING_KEPT));
         ring_destroy(ring);
 }
+
+#define GENERATION(n) ((uint64_t)(n) << 48)
+
+Test(ring, the_parent_epoch_is_forked)
+{
+        struct ring *ring;
+        struct token base = { GENERATION(3) + 1, 0, 1 };
+        const struct {
+                struct token token;
+                enum ring_place place;
+        } table[] = {
+                { { GENERATION(2) + 7, 40, 400 }, RING_FORKED }, /* whatever its number */
+                { { GENERATION(2) + 7, 0, 400 }, RING_FORKED },
+                { { GENERATION(2) + 8, 40, 400 }, RING_UNKNOWN },
+                { { GENERATION(1) + 7, 40, 400 }, RING_UNKNOWN },
+                { { GENERATION(3) + 2, 40, 400 }, RING_UNKNOWN }, /* as late as ours, not ours */
+                { { GENERATION(3) + 1, 0, 1 }, RING_KEPT },
+        };
+
+        cr_assert(eq(int, ring_create(4, &ring), OK));
+        ring_install(ring, &base, GENERATION(2) + 7);
+        for (size_t i = 0; i < countof(table); i++)
+                cr_assert(eq(int, ring_judge(ring, &table[i].token), table[i].place), "row %zu", i);
+
+        /* A log that continues none forks off none. */
+        ring_install(ring, &base, 0);
+        cr_assert(eq(int, ring_judge(ring, &table[0].token), RING_UNKNOWN));
+        ring_destroy(ring);
+}
+
+Test(ring, a_token_of_a_later_generation_waits)
+{
+        struct ring *ring;
+        struct token base = { GENERATION(3) + 1, 100, 1 };
+        struct token later = { GENERATION(4), 1, 10 }, latest = { UINT64_MAX, SEQNO_MAX, 10 };
+
+        cr_assert(eq(int, ring_create(4, &ring), OK));
+        cr_assert(eq(int, ring_judge(ring, &later), RING_UNKNOWN)); /* nowhere yet */
+        ring_install(ring, &base, GENERATION(2));
+        cr_assert(eq(int, ring_judge(ring, &later), RING_AHEAD));
+        cr_assert(eq(int, ring_judge(ring, &latest), RING_AHEAD));
+        ring_destroy(ring);
+}

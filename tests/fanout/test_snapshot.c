@@ -79,6 +79,19 @@ Test(snapshot, an_empty_one_grows_with_its_first_event)
         snapshot_unref(after);
 }
 
+Test(snapshot, the_epoch_that_its_own_continues_stays_with_it)
+{
+        struct token token = { 7, 3, 30 };
+        struct snapshot *before = snapshot_create(&token, 6, NULL, 0), *after;
+        struct signal signal = change_of("a", 1);
+
+        after = snapshot_after(before, &signal);
+        cr_assert(eq(u64, snapshot_parent(before), 6));
+        cr_assert(eq(u64, snapshot_parent(after), 6));
+        snapshot_unref(before);
+        snapshot_unref(after);
+}
+
 Test(snapshot, its_reset_frame_is_made_once_and_carries_reason_token_and_all_events)
 {
         struct snapshot *snapshot = sample();

@@ -148,6 +148,38 @@ Test(session, ahead_is_a_fork_only_when_the_head_is_confirmed_and_never_before)
         ring_destroy(ring);
 }
 
+/* The node may follow an old primary, and the device have been at one that follows the new. */
+Test(session, a_token_of_a_later_generation_is_unknown_only_when_the_head_is_confirmed)
+{
+        struct ring *ring = log_ring(8, 0, 5);
+        struct token since = log_token(EPOCH + (1ULL << 48), 0, 3);
+        struct session session;
+        struct session_action action = join_at(&session, ring, &since, 1000);
+
+        cr_assert(eq(int, action.what, DO_NOTHING));
+        cr_assert(eq(int, session.state, SESSION_WAITING));
+        log_push(ring, 6);
+        cr_assert(eq(int, session_retry(&session, ring, false).what, DO_NOTHING));
+        action = session_retry(&session, ring, true);
+        cr_assert(eq(int, action.what, DO_HELLO));
+        cr_assert(not(action.recovered));
+        cr_assert(eq(int, action.reason, RESET_UNKNOWN));
+        cr_assert(eq(int, session_next(&session, ring).what, DO_RESET));
+        ring_destroy(ring);
+}
+
+Test(session, a_token_of_a_later_generation_resumes_when_the_node_has_followed)
+{
+        struct ring *ring = log_ring(8, 0, 5);
+        struct token since = log_token(EPOCH + (1ULL << 48), 0, 3);
+        struct session session;
+
+        join_at(&session, ring, &since, 1000);
+        ring_install(ring, &since, EPOCH);
+        cr_assert(session_retry(&session, ring, false).recovered);
+        ring_destroy(ring);
+}
+
 Test(session, ahead_with_another_history_is_a_fork_once_the_node_reaches_the_number)
 {
         struct ring *ring = log_ring(8, 0, 5);
@@ -241,11 +273,13 @@ Test(session, a_new_install_keeps_who_is_on_its_history_and_resets_the_others)
 {
         struct ring *before = log_ring(8, 2, 8); /* base 2 */
         struct ring *same = log_ring(8, 4, 9), *other_epoch = NULL, *forked = NULL;
-        struct ring *shorter = log_ring(8, 0, 6);
+        struct ring *shorter = log_ring(8, 0, 6), *renewed = NULL;
         struct token base = log_token(EPOCH + 1, 0, 0), fork = log_token(EPOCH, 0, 5);
 
         cr_assert(eq(int, ring_create(8, &other_epoch), OK));
         ring_install(other_epoch, &base, 0);
+        cr_assert(eq(int, ring_create(8, &renewed), OK));
+        ring_install(renewed, &base, EPOCH); /* continues ours, which had lost something */
         cr_assert(eq(int, ring_create(8, &forked), OK));
         ring_install(forked, &fork, 0); /* 5 is common, 6.. are of history 1 */
         for (seqno seq = 6; seq <= 9; seq++) {
@@ -265,6 +299,8 @@ Test(session, a_new_install_keeps_who_is_on_its_history_and_resets_the_others)
                 { 3, same, RESET_TRIMMED },
                 { 2, same, RESET_TRIMMED },
                 { 8, other_epoch, RESET_UNKNOWN },
+                { 8, renewed, RESET_FORKED },
+                { 3, renewed, RESET_FORKED },
                 { 5, forked, -1 },
                 { 6, forked, RESET_FORKED },
                 { 8, forked, RESET_FORKED },
@@ -295,6 +331,7 @@ Test(session, a_new_install_keeps_who_is_on_its_history_and_resets_the_others)
         ring_destroy(before);
         ring_destroy(same);
         ring_destroy(other_epoch);
+        ring_destroy(renewed);
         ring_destroy(forked);
         ring_destroy(shorter);
 }

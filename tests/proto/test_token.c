@@ -119,3 +119,22 @@ Test(token, hex_stands_alone_too)
         cr_assert(eq(int, token_parse_hex(text, 15, &value), ERR_INVALID));
         cr_assert(eq(int, token_parse_hex("fedcba987654321G", 16, &value), ERR_INVALID));
 }
+
+Test(token, the_first_16_bits_of_an_epoch_are_its_generation)
+{
+        const struct {
+                uint64_t epoch;
+                unsigned generation;
+        } table[] = {
+                { 0, 0 },
+                { 0x0000ffffffffffff, 0 },
+                { 0x0001000000000000, 1 },
+                { 0x0001ffffffffffff, 1 },
+                { 0xffff000000000001, TOKEN_GENERATION_MAX },
+                { UINT64_MAX, TOKEN_GENERATION_MAX },
+        };
+
+        for (size_t i = 0; i < countof(table); i++)
+                cr_assert(eq(uint, token_generation(table[i].epoch), table[i].generation),
+                          "row %zu", i);
+}
