@@ -365,23 +365,20 @@ Test(follower, the_documented_rights_are_enough_for_a_node)
 {
         struct fixture f = fixture_start();
         struct node node;
-        struct redis *full = f.redis;
-        struct redis_options options = { .address = fixture_address(f.server), .name = "limited" };
+        struct redis_address address = fixture_address(f.server);
 
         test_redis_do(f.server, "FUNCTION", "FLUSH", NULL);
         test_redis_do(f.server, "ACL", "SETUSER", "node", "on", ">secret", "resetkeys",
                       "resetchannels", "-@all", "~{" NS "}:*", "&{" NS "}:signals", "+fcall",
                       "+fcall_ro", "+function|load", "+xadd", "+xtrim", "+xrange", "+hget",
                       "+hmget", "+hset", "+hlen", "+hvals", "+hgetall", "+hdel", "+del", "+expire",
-                      "+publish", "+subscribe", "+ping", "+client|setname", "+config|get", NULL);
-        strcpy(options.address.user, "node");
-        strcpy(options.address.password, "secret");
-        writer_destroy(f.writer);
-        cr_assert(eq(int, redis_create(f.base, &options, &f.redis), OK));
-        run_until(f.base, redis_is_up(f.redis));
-        cr_assert(eq(int, writer_create(f.base, f.redis, NS, &f.writer), OK));
+                      "+publish", "+subscribe", "+ping", "+client|setname", "+config|get",
+                      "+info", "+wait", NULL);
+        strcpy(address.user, "node");
+        strcpy(address.password, "secret");
+        fixture_relink(&f, &address, "fsync");
 
-        node_start_as(&node, &f, options.address, 100, 0);
+        node_start_as(&node, &f, address, 100, 0);
         run_until(f.base, follower_is_ready(node.follower));
         cr_assert(eq(int, fixture_create(&f, "final").outcome.kind, OUTCOME_COMMITTED));
         test_redis_do(f.server, "HSET", "{" NS "}:drafts:final", "default", "sha 1 t", NULL);
@@ -389,6 +386,5 @@ Test(follower, the_documented_rights_are_enough_for_a_node)
             eq(int, fixture_command(&f, "final", COMMAND_PUBLISH).outcome.kind, OUTCOME_COMMITTED));
         run_until(f.base, head(&node) == 2);
         node_stop(&node);
-        redis_destroy(full);
         fixture_stop(&f);
 }

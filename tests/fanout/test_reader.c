@@ -91,7 +91,7 @@ static struct answer nodes(struct fixture *f, int64_t now)
         return answer;
 }
 
-static struct answer checked(struct fixture *f, enum durability wanted)
+static struct answer checked(struct fixture *f, enum durability_mode wanted)
 {
         struct answer answer = { 0 };
 
@@ -174,13 +174,13 @@ Test(presence, shows_who_is_there_who_is_gone_and_forgets_the_long_gone)
 
         strcpy(node.name, "b");
         node.seen = TEST_NOW;
-        cr_assert(eq(int, presence_write(f.redis, NS, &node), OK));
+        cr_assert(eq(int, presence_write(f.redis, NS, &node, NULL, NULL), OK));
         strcpy(node.name, "a");
         node.seen = TEST_NOW - PRESENCE_GONE_MS - 1;
-        cr_assert(eq(int, presence_write(f.redis, NS, &node), OK));
+        cr_assert(eq(int, presence_write(f.redis, NS, &node, NULL, NULL), OK));
         strcpy(node.name, "c");
         node.seen = TEST_NOW - PRESENCE_FORGET_MS - 1;
-        cr_assert(eq(int, presence_write(f.redis, NS, &node), OK));
+        cr_assert(eq(int, presence_write(f.redis, NS, &node, NULL, NULL), OK));
         test_redis_do(f.server, "HSET", "{" NS "}:nodes", "strange", "no record", NULL);
 
         answer = nodes(&f, TEST_NOW);
@@ -242,28 +242,40 @@ Test(durability, a_redis_that_hides_its_settings_is_not_believed)
 static const struct {
         const char *text;
         enum err err;
-        enum durability durability;
+        struct durability durability;
+        const char *named;
 } modes[] = {
-        { "memory", OK, DURABILITY_MEMORY },
-        { "fsync", OK, DURABILITY_FSYNC },
-        { "replicated", ERR_UNSUPPORTED, 0 },
-        { "replicated:2", ERR_UNSUPPORTED, 0 },
-        { "", ERR_INVALID, 0 },
-        { "fsync ", ERR_INVALID, 0 },
-        { "replicatedx", ERR_INVALID, 0 },
+        { "memory", OK, { DURABILITY_MEMORY, 0 }, "memory" },
+        { "fsync", OK, { DURABILITY_FSYNC, 0 }, "fsync" },
+        { "replicated", OK, { DURABILITY_REPLICATED, 1 }, "replicated:1" },
+        { "replicated:2", OK, { DURABILITY_REPLICATED, 2 }, "replicated:2" },
+        { "replicated:16", OK, { DURABILITY_REPLICATED, 16 }, "replicated:16" },
+        { "replicated:0", ERR_INVALID, { 0 }, NULL },
+        { "replicated:17", ERR_INVALID, { 0 }, NULL },
+        { "replicated:02", ERR_INVALID, { 0 }, NULL },
+        { "replicated:", ERR_INVALID, { 0 }, NULL },
+        { "replicated:2 ", ERR_INVALID, { 0 }, NULL },
+        { "", ERR_INVALID, { 0 }, NULL },
+        { "fsync ", ERR_INVALID, { 0 }, NULL },
+        { "replicatedx", ERR_INVALID, { 0 }, NULL },
 };
 
 Test(durability, its_modes_are_named_exactly)
 {
         for (size_t i = 0; i < countof(modes); i++) {
-                enum durability durability = DURABILITIES;
+                struct durability durability = { .mode = DURABILITIES };
                 const char *why = NULL;
+                char named[DURABILITY_TEXT_MAX + 1];
 
-                cr_assert(
-                    eq(int, durability_parse(modes[i].text, &durability, &why), modes[i].err));
-                if (modes[i].err == OK)
-                        cr_assert(eq(int, durability, modes[i].durability));
-                else
-                        cr_assert(why != NULL && durability == DURABILITIES);
+                cr_assert(eq(int, durability_parse(modes[i].text, &durability, &why), modes[i].err),
+                          "%s", modes[i].text);
+                if (modes[i].err != OK) {
+                        cr_assert(why != NULL && durability.mode == DURABILITIES);
+                        continue;
+                }
+                cr_assert(eq(int, durability.mode, modes[i].durability.mode));
+                cr_assert(eq(uint, durability.replicas, modes[i].durability.replicas));
+                durability_format(&durability, named);
+                cr_assert(eq(str, named, (char *)modes[i].named));
         }
 }
