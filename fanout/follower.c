@@ -21,6 +21,7 @@
 #include "fanout/book.h"
 #include "fanout/fanout_metrics.h"
 #include "fanout/follower_core.h"
+#include "fanout/log_question.h"
 #include "fanout/state_reader.h"
 #include "fanout/writer.h"
 #include "proto/keys.h"
@@ -45,12 +46,6 @@ struct follower {
         bool lost_said;                      /* of the loss that is being mended */
         unsigned messages;                   /* counted for drop_every */
         char link_why[160], answer_why[160]; /* the last trouble; empty = none */
-};
-
-struct question { /* one head or range on its way */
-        struct follower *follower;
-        unsigned request;
-        seqno range_from; /* 0: only the head */
 };
 
 static void feed(struct follower *follower, const struct follower_input *input,
@@ -113,95 +108,30 @@ static void on_failed(struct follower *follower, unsigned request, const struct 
         feed_kind(follower, FOLLOWER_FAILED, request);
 }
 
-/* The entries from range_from on, up to the first that is not the next number or cannot be read. */
-static size_t take_range(const struct question *question, const struct redis_reply *list,
-                         uint64_t epoch, struct entry *entries[FOLLOWER_RANGE_COUNT])
+static void on_answer(void *owner, unsigned request, const struct log_answer *answer,
+                      const struct redis_reply *error)
 {
-        size_t n = 0;
+        struct follower *follower = owner;
 
-        while (list != NULL && n < redis_count(list) && n < FOLLOWER_RANGE_COUNT) {
-                enum err err = answer_entry(redis_at(list, n), epoch, &entries[n]);
-
-                if (err == OK) {
-                        n++;
-                        continue;
-                }
-                log_error("ENTRY-UNREADABLE", "seq=%llu err=%s",
-                          (unsigned long long)(question->range_from + n), err_name(err));
-                metric_add(&fanout_metric_log_unreadable, 1);
-                break;
-        }
-        return n;
-}
-
-static void on_answer(void *owner, const struct redis_reply *reply)
-{
-        struct question question = *(struct question *)owner;
-        struct follower *follower = question.follower;
-        struct follower_input input = { .request = question.request };
-        struct place place;
-
-        free(owner);
         if (follower->destroying)
                 return;
-        if (reply == NULL || answer_is_error(reply) || answer_place(reply, 0, &place) != OK) {
-                on_failed(follower, question.request, reply);
+        if (answer == NULL) {
+                on_failed(follower, request, error);
                 return;
         }
-        input.token = place.token;
         follower->answer_why[0] = '\0';
-        if (question.range_from == 0) {
-                input.kind = FOLLOWER_HEAD;
-                feed(follower, &input, NULL);
-                return;
-        }
 
-        struct entry *entries[FOLLOWER_RANGE_COUNT];
+        struct follower_input input = { .kind =
+                                            answer->range_from > 0 ? FOLLOWER_RANGE : FOLLOWER_HEAD,
+                                        .token = answer->place.token,
+                                        .entries = answer->entries,
+                                        .n = answer->n,
+                                        .request = request };
 
-        input.kind = FOLLOWER_RANGE;
-        input.entries = entries;
-        input.n = take_range(&question, redis_at(reply, ANSWER_PLACE_MEMBERS), input.token.epoch,
-                             entries);
         feed(follower, &input, NULL);
-        for (size_t i = 0; i < input.n; i++)
-                entry_unref(entries[i]);
 }
 
-/* --- questions ------------------------------------------------------------------------------ */
-
-static enum err ask_log(struct follower *follower, unsigned request, seqno range_from)
-{
-        char meta[KEY_MAX + 1], log[KEY_MAX + 1], from[24], to[24];
-        struct witness mine;
-        const char *const head[] = { "FCALL_RO", "kickoff1_head", "2",      meta,
-                                     log,        mine.epoch,      mine.seq, mine.tag };
-        const char *const range[] = {
-                "FCALL_RO", "kickoff1_range", "2",      meta,    log, from, to,
-                "512",      mine.epoch,       mine.seq, mine.tag
-        };
-        struct question *question = malloc(sizeof(*question));
-        enum err err;
-
-        _Static_assert(FOLLOWER_RANGE_COUNT == 512, "the text above says it again");
-        if (question == NULL)
-                return ERR_NOMEM;
-        *question = (struct question){ follower, request, range_from };
-        answer_witness(&follower->core.head, &mine);
-        key_format(meta, follower->options.ns, KEY_META, NULL);
-        key_format(log, follower->options.ns, KEY_LOG, NULL);
-        snprintf(from, sizeof(from), "%llu", (unsigned long long)range_from);
-        snprintf(to, sizeof(to), "%llu",
-                 (unsigned long long)(range_from + FOLLOWER_RANGE_COUNT - 1));
-        if (range_from == 0)
-                err = redis_command(follower->commands, on_answer, question, countof(head), head,
-                                    NULL);
-        else
-                err = redis_command(follower->commands, on_answer, question, countof(range), range,
-                                    NULL);
-        if (err != OK)
-                free(question);
-        return err;
-}
+/* --- the state ------------------------------------------------------------------------------ */
 
 static void install(struct follower *follower, const struct state_read *state)
 {
@@ -318,6 +248,12 @@ static void count(struct follower *follower, const struct follower_core *before)
                          "epoch=%016llx seq=%llu: the log is another one, or trimmed "
                          "beyond us; reading it anew",
                          (unsigned long long)now->head.epoch, (unsigned long long)now->head.seq);
+}
+
+static enum err ask_log(struct follower *follower, unsigned request, seqno range_from)
+{
+        return log_question(follower->commands, follower->options.ns, &follower->core.head,
+                            range_from, request, on_answer, follower);
 }
 
 static enum err ask(struct follower *follower, const struct follower_actions *actions)
