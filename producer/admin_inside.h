@@ -57,6 +57,10 @@ void reply_no_event(struct httpd_request *request, const char *event);
 void reply_view(struct httpd_request *request, int status,
                 json_t *view); /* takes it; 503 if NULL */
 
+/* Where the outcome of a key can be asked for: "/v1/requests/<key>", encoded for a URL. */
+#define REPLY_REQUEST_PATH_MAX (16 + 3 * REQUEST_KEY_MAX)
+void reply_request_path(const char *key, char out[REPLY_REQUEST_PATH_MAX + 1]);
+
 /* --- guard.c: each answers by itself if not ----------------------------------------------------
  */
 
@@ -89,5 +93,5 @@ void change_take(struct admin *admin, struct httpd_request *request, const struc
 httpd_handler_fn routes_events_create, routes_events_list, routes_events_show, routes_events_start,
     routes_events_delay, routes_events_end, routes_events_cancel, routes_events_stage,
     routes_events_refresh, routes_bundles_put, routes_bundles_publish, routes_bundles_show,
-    routes_signals_list, routes_signals_show, routes_node_list, routes_node_metrics,
+    routes_signals_list, routes_signals_show, routes_requests_show, routes_node_list, routes_node_metrics,
     routes_node_health, routes_node_ready, routes_node_openapi;

@@ -101,14 +101,19 @@ static void answer_stale(struct ask *ask, const struct outcome *outcome)
                             with_event(json_object(), outcome));
 }
 
-static void answer_unknown(struct ask *ask)
+static void answer_unknown(struct ask *ask, const char *why)
 {
+        char path[REPLY_REQUEST_PATH_MAX + 1], detail[1024];
+
+        reply_request_path(ask->shown_key, path);
+        snprintf(
+            detail, sizeof(detail),
+            "Not confirmed in time (%s). GET %s tells what became of it; or send the same request again "
+            "with the same Idempotency-Key: it is carried out once, and you get the first result.",
+            why != NULL && why[0] != '\0' ? why : "it may or may not have been made", path);
         httpd_reply_problem(
-            ask->pending.request, 504, "outcome-unknown", "Outcome unknown",
-            "Redis did not confirm in time. The change may or may not have been made. Send the same "
-            "request again with the same Idempotency-Key: it is carried out once, and you get the "
-            "first result.",
-            json_pack("{s:s}", "request_key", ask->shown_key));
+            ask->pending.request, 504, "outcome-unknown", "Outcome unknown", detail,
+            json_pack("{s:s, s:s}", "request_key", ask->shown_key, "request_path", path));
 }
 
 static void answer_not_done(struct ask *ask, const char *slug, const char *title, const char *why)
@@ -140,7 +145,7 @@ static void answer(struct ask *ask, const struct outcome *outcome)
                                     NULL);
                 break;
         case OUTCOME_UNKNOWN:
-                answer_unknown(ask);
+                answer_unknown(ask, outcome->why);
                 break;
         case OUTCOME_UNAVAILABLE:
                 answer_not_done(ask, "redis-unavailable", "Redis is away", outcome->why);

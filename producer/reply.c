@@ -1,5 +1,6 @@
 /* producer/reply.c -- the answers that every route shares. Each says what happened and what to do
  * next; a problem's slug is stable (openapi.yaml lists all), its sentence is not. */
+#include <ctype.h>
 #include <string.h>
 
 #include "producer/admin_inside.h"
@@ -45,4 +46,21 @@ void reply_view(struct httpd_request *request, int status, json_t *view)
                 reply_redis(request, ERR_NOMEM);
         else
                 httpd_reply_json(request, status, view);
+}
+
+void reply_request_path(const char *key, char out[REPLY_REQUEST_PATH_MAX + 1])
+{
+        struct buf path;
+
+        buf_init_fixed(&path, out, REPLY_REQUEST_PATH_MAX + 1);
+        buf_str(&path, "/v1/requests/");
+        for (const char *at = key; *at != '\0'; at++) {
+                bool is_plain = isalnum((unsigned char)*at) || strchr("-._~", *at) != NULL;
+
+                if (is_plain)
+                        buf_char(&path, *at);
+                else
+                        buf_printf(&path, "%%%02X", (unsigned char)*at);
+        }
+        buf_char(&path, '\0');
 }

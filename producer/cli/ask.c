@@ -11,7 +11,7 @@
 #include "producer/cli/show.h"
 
 #define TOKEN_MAX      4096
-#define URL_MAX        512
+#define URL_MAX        1024
 #define TIMEOUT_MS     5000 /* a node answers within 2 s, or says that it cannot */
 #define REPEAT_WAIT_MS 300  /* before the first repeat; doubles, with jitter */
 
@@ -178,6 +178,10 @@ static void say_unknown(const struct cli *cli, const struct attempt *attempt)
         again_text(cli, &again);
         if (!again.failed)
                 fprintf(stderr, "  %s\n", again.data);
+        if (strcmp(attempt->ask.method, "POST") == 0)
+                fprintf(stderr,
+                        "  What became of it, without asking for it again: kickoff request %s\n",
+                        cli->key);
         buf_fini(&again);
 }
 

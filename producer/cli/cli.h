@@ -43,7 +43,7 @@ struct cli {                    /* what every command may look at */
 
 struct cli_plan { /* one request */
         const char *method;
-        char path[256];
+        char path[512];
         json_t *body; /* owned; NULL = none */
 };
 

@@ -1,4 +1,6 @@
-/* producer/cli/log_commands.c -- `kickoff report`, `signals` and `nodes`: questions only. */
+/* producer/cli/log_commands.c -- `kickoff report`, `request`, `signals` and `nodes`: questions
+ * only. */
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +33,42 @@ static void show_report(const struct cli *cli, const json_t *answer, struct buf 
 
         show_signals(cli, one, out);
         json_decref(one);
+}
+
+static bool plan_request(const struct cli *cli, char *const *operands, unsigned n,
+                         struct cli_plan *plan)
+{
+        size_t len = strlen(operands[0]), at;
+
+        (void)cli, (void)n;
+        if (len == 0 || len >= CLI_KEY_SIZE) {
+                cli_say("an idempotency key has 1 to %d characters. Example: kickoff request "
+                        "7d3a0c5e-1f2b-4c3d-9e8f-0a1b2c3d4e5f",
+                        CLI_KEY_SIZE - 1);
+                return false;
+        }
+        at = (size_t)snprintf(plan->path, sizeof(plan->path), "/v1/requests/");
+        for (const char *c = operands[0]; *c != '\0'; c++) {
+                bool is_plain = isalnum((unsigned char)*c) || strchr("-._~", *c) != NULL;
+
+                at += (size_t)snprintf(plan->path + at, sizeof(plan->path) - at,
+                                       is_plain ? "%c" : "%%%02X", (unsigned char)*c);
+        }
+        return true;
+}
+
+static void show_request(const struct cli *cli, const json_t *answer, struct buf *out)
+{
+        const char *state = json_string_value(json_object_get(answer, "state"));
+
+        if (state != NULL && strcmp(state, "held") == 0) {
+                buf_str(out,
+                        "Written, but not yet held by enough replicas: no device has it yet. Ask "
+                        "again in a while.\n");
+                return;
+        }
+        buf_str(out, "Done, once. ");
+        show_change(cli, answer, out);
 }
 
 static bool plan_signals(const struct cli *cli, char *const *operands, unsigned n,
@@ -95,6 +133,13 @@ const struct cli_command log_commands[] = {
           .summary = "Show one signal.",
           .plan = plan_report,
           .show = show_report },
+        { .name = "request",
+          .operands = "KEY",
+          .min_operands = 1,
+          .max_operands = 1,
+          .summary = "Show what became of a change whose answer got lost.",
+          .plan = plan_request,
+          .show = show_request },
         { .name = "signals",
           .operands = "",
           .summary = "List the signal log.",

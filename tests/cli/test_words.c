@@ -78,6 +78,8 @@ static const struct {
           "{\"window\":\"10m\"}" },
         { "kickoff event refresh cup", "POST", "/v1/events/cup/refresh", "{}" },
         { "kickoff report 42", "GET", "/v1/signals/42", "" },
+        { "kickoff request a-b.c~1", "GET", "/v1/requests/a-b.c~1", "" },
+        { "kickoff request a/b?c%d:e", "GET", "/v1/requests/a%2Fb%3Fc%25d%3Ae", "" },
         { "kickoff signals --after 7", "GET", "/v1/signals?after=7&limit=100", "" },
         { "kickoff nodes", "GET", "/v1/nodes", "" },
 };

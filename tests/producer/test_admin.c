@@ -40,6 +40,7 @@ struct api {
         struct mailbox *mailbox;
         struct redis *redis;
         struct follower *follower;
+        struct primary *primary;
         struct writer *writer;
         struct admin *admin;
         const char *token, *why_not_writable;
@@ -73,7 +74,25 @@ static void order(void (*run)(void))
 static const char *why_not_ready(void *owner)
 {
         (void)owner;
-        return redis_is_up(api.redis) ? follower_why_not_ready(api.follower) : "no Redis";
+        if (!redis_is_up(api.redis))
+                return "no Redis";
+        if (primary_why_not_sound(api.primary) != NULL)
+                return primary_why_not_sound(api.primary);
+        return follower_why_not_ready(api.follower);
+}
+
+static void ignore_refused(void *owner, const char *why)
+{
+        (void)owner;
+        (void)why;
+}
+
+static struct token witness(void *owner)
+{
+        struct snapshot *snapshot = follower_snapshot(api.follower);
+
+        (void)owner;
+        return snapshot != NULL ? *snapshot_token(snapshot) : (struct token){ 0 };
 }
 
 static const char *why_not_writable(void *owner)
@@ -111,6 +130,11 @@ static void *run_api(void *unused)
                                          .ns = NS,
                                          .why_not_ready = why_not_ready,
                                          .why_not_writable = why_not_writable };
+        struct primary_options primary_options = { .address = api.address,
+                                                   .ns = NS,
+                                                   .durability = { .mode = DURABILITY_FSYNC } };
+        const struct primary_callbacks from_primary = { .on_refused = ignore_refused };
+        struct writer_options writer_options = { .ns = NS, .witness = witness };
         const char *why = "";
 
         (void)unused;
@@ -118,10 +142,11 @@ static void *run_api(void *unused)
         check(mailbox_create(api.base, NULL, &api.mailbox) == OK);
         check(redis_create(api.base, &redis_options, &api.redis) == OK);
         check(follower_create(api.base, &follower_options, &callbacks, &api.follower) == OK);
-        check(writer_create(api.base, api.redis, NS, &api.writer) == OK);
+        check(primary_create(api.base, &primary_options, &from_primary, &api.primary) == OK);
+        writer_options.primary = api.primary;
+        check(writer_create(api.base, &writer_options, &api.writer) == OK);
         options.writer = api.writer;
         options.redis = api.redis;
-        options.durability = DURABILITY_FSYNC;
         options.token = api.token;
         check(admin_create(api.base, &options, &api.admin, &why) == OK);
         api.port = admin_port(api.admin);
@@ -129,6 +154,7 @@ static void *run_api(void *unused)
         event_base_loop(api.base, EVLOOP_NO_EXIT_ON_EMPTY);
         admin_destroy(api.admin);
         writer_destroy(api.writer);
+        primary_destroy(api.primary);
         follower_destroy(api.follower);
         redis_destroy(api.redis);
         mailbox_destroy(api.mailbox);
@@ -735,6 +761,9 @@ Test(admin, an_append_without_an_answer_is_unknown_and_not_made_twice)
         EXPECT_STATUS(post_with("/v1/events/cup/start", "late", "", "{}"), 504);
         EXPECT_MEMBER("type", "/problems/outcome-unknown");
         EXPECT_MEMBER("request_key", "late");
+        EXPECT_MEMBER("request_path", "/v1/requests/late");
+        cr_assert(strstr(member("detail"), "GET /v1/requests/late") != NULL);
+        EXPECT_STATUS(get("/v1/requests/late"), 404);
         test_redis_do(api.server, "CLIENT", "UNPAUSE", NULL);
         EXPECT_STATUS(post_with("/v1/events/cup/start", "late", "", "{}"), 200);
         cr_assert(has_header("Idempotent-Replayed: true"));
@@ -744,6 +773,28 @@ Test(admin, an_append_without_an_answer_is_unknown_and_not_made_twice)
         EXPECT_MEMBER("token", first);
         expect_signals("2");
         free(first);
+}
+
+Test(admin, a_request_key_tells_what_became_of_it)
+{
+        create_cup();
+        EXPECT_STATUS(get("/v1/requests/a%2Fb"), 404);
+        EXPECT_MEMBER("type", "/problems/request-not-found");
+        EXPECT_STATUS(post_with("/v1/events/cup/start", "a/b", "", "{}"), 200);
+        EXPECT_STATUS(post("/v1/events/cup/end", "{}"), 200);
+        EXPECT_STATUS(get("/v1/requests/a%2Fb"), 200);
+        EXPECT_MEMBER("state", "committed");
+        EXPECT_MEMBER("seq", "2");
+        EXPECT_MEMBER("durability", "fsync");
+        EXPECT_MEMBER("event.stage", "live"); /* its first result, not what is there now */
+        EXPECT_STATUS(get("/v1/requests/a%20b"), 400);
+        EXPECT_MEMBER("type", "/problems/idempotency-key-invalid");
+        test_redis_do(api.server, "HSET", "{" NS "}:req:odd", "fingerprint", "f", "token", "x",
+                      "record", "{}", NULL);
+        EXPECT_STATUS(get("/v1/requests/odd"), 503);
+        test_redis_do(api.server, "HDEL", "{" NS "}:req:odd", "token", NULL);
+        test_redis_kill(api.server);
+        EXPECT_STATUS(get("/v1/requests/a%2Fb"), 503);
 }
 
 Test(admin, a_draft_without_an_answer_is_unknown_and_may_be_sent_again)
@@ -809,7 +860,7 @@ static void say_here_i_am(void)
                                        .seq = 1,
                                        .seen = clock_wall_ms() };
 
-        check(presence_write(api.redis, NS, &mine) == OK);
+        check(presence_write(api.redis, NS, &mine, NULL, NULL) == OK);
 }
 
 Test(admin, operators_see_nodes_metrics_health_and_the_description)
