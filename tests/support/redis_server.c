@@ -99,6 +99,7 @@ static void run_server(struct test_redis *redis, pid_t parent)
                 "--logfile",
                 "redis.log",
         };
+        const char *program = getenv("KICKOFF_REDIS_SERVER"); /* as kickoffd: valkey-server, say */
         char *sentinel_argv[] = { "redis-server", redis->config, "--sentinel", NULL };
         int log;
 
@@ -114,7 +115,8 @@ static void run_server(struct test_redis *redis, pid_t parent)
         if (redis->options.in_child != NULL)
                 redis->options.in_child(redis->options.arg);
         memcpy(argv + 21, redis->arguments, (size_t)redis->n * sizeof(char *));
-        execvp("redis-server", redis->options.sentinel != NULL ? sentinel_argv : argv);
+        execvp(program != NULL ? program : "redis-server",
+               redis->options.sentinel != NULL ? sentinel_argv : argv);
         perror("redis-server");
         _exit(127);
 }
