@@ -321,6 +321,8 @@ static int connect_to_any(void)
 
 static void accept_one(int listener)
 {
+        /* Before the server hears of it: who sees the connection there may cut it at once. */
+        unsigned cuts = orders->cuts, resets = orders->resets;
         int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), server, on = 1;
         struct link *link;
 
@@ -343,8 +345,8 @@ static void accept_one(int listener)
         link->flows[PROXY_TO_CLIENT] = (struct flow){ .from = server, .to = client };
         for (int d = 0; d < PROXY_DIRECTIONS; d++)
                 STAILQ_INIT(&link->flows[d].queue);
-        link->cuts = orders->cuts;
-        link->resets = orders->resets;
+        link->cuts = cuts;
+        link->resets = resets;
         link->number = orders->connections;
         link->watches = orders->watches_messages;
         LIST_INSERT_HEAD(&links, link, entry);
