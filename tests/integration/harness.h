@@ -27,7 +27,7 @@ void wait_until(bool (*met)(void *arg), void *arg, const char *what);
 struct test_node {
         pid_t pid;
         char dir[64]; /* its own temporary directory: data/, log */
-        uint16_t port, admin_port;
+        uint16_t port, admin_port; /* admin_port 0: --admin=none */
         char url[64], admin[64]; /* ws://127.0.0.1:PORT, http://127.0.0.1:PORT */
         /* Set by the test before node_start, or NULL: runs in the new process before it becomes
          * kickoffd, at each start: a limit, an environment variable, a network namespace. */

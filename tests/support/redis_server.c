@@ -31,7 +31,7 @@ struct test_redis {
         char dir[64];
         char socket[96];
         char url[112];
-        char host[64], port_text[8], config[96];
+        char host[64], port_text[8], config[160];
         uint16_t port;
         char *arguments[ARGUMENTS_MAX]; /* the test's own, copied */
         int n;
@@ -74,6 +74,21 @@ static bool answers(struct test_redis *redis)
         return ready;
 }
 
+/* As kickoffd chooses its private one (gateway/embedded_redis.h). */
+static void become_server(char **argv)
+{
+        const char *chosen = getenv("KICKOFF_REDIS_SERVER");
+
+        if (chosen != NULL && chosen[0] != '\0') {
+                execvp(chosen, argv);
+        } else {
+                execvp("redis-server", argv);
+                execvp("valkey-server", argv);
+        }
+        perror("redis-server");
+        _exit(127);
+}
+
 static void run_server(struct test_redis *redis, pid_t parent)
 {
         char *argv[ARGUMENTS_MAX + 32] = {
@@ -99,7 +114,10 @@ static void run_server(struct test_redis *redis, pid_t parent)
                 "--logfile",
                 "redis.log",
         };
-        const char *program = getenv("KICKOFF_REDIS_SERVER"); /* as kickoffd: valkey-server, say */
+        char *file_argv[ARGUMENTS_MAX + 32] = {
+                "redis-server", redis->config, "--unixsocket", redis->socket,
+                "--dir",        redis->dir,    "--logfile",    "redis.log",
+        };
         char *sentinel_argv[] = { "redis-server", redis->config, "--sentinel", NULL };
         int log;
 
@@ -115,10 +133,10 @@ static void run_server(struct test_redis *redis, pid_t parent)
         if (redis->options.in_child != NULL)
                 redis->options.in_child(redis->options.arg);
         memcpy(argv + 21, redis->arguments, (size_t)redis->n * sizeof(char *));
-        execvp(program != NULL ? program : "redis-server",
-               redis->options.sentinel != NULL ? sentinel_argv : argv);
-        perror("redis-server");
-        _exit(127);
+        memcpy(file_argv + 8, redis->arguments, (size_t)redis->n * sizeof(char *));
+        become_server(redis->options.sentinel != NULL ? sentinel_argv
+                      : redis->options.conf != NULL   ? file_argv
+                                                      : argv);
 }
 
 /* False if it ended instead of answering. */
@@ -202,6 +220,8 @@ static struct test_redis *start(const struct test_redis_options *options, const 
         choose_addresses(redis);
         if (options->sentinel != NULL)
                 write_sentinel_config(redis);
+        if (options->conf != NULL)
+                snprintf(redis->config, sizeof(redis->config), "%s", options->conf);
         for (; argument != NULL; argument = va_arg(more, const char *)) {
                 check(redis->n < ARGUMENTS_MAX);
                 redis->arguments[redis->n++] = strdup(argument);

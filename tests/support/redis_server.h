@@ -1,5 +1,6 @@
 /* tests/support/redis_server.h -- a private, real redis-server for one test: on a unix socket in a
  * directory of its own, append-only file with fsync always, no port. It dies with the test.
+ * KICKOFF_REDIS_SERVER in the environment names another program (tests/matrix).
  * Whatever goes wrong here stops the test with a sentence on stderr. */
 #pragma once
 
@@ -25,6 +26,9 @@ struct test_redis_options {
         void *arg;
         const char
             *dir; /* an empty directory that is there already (a mount, say); NULL = a fresh one */
+        /* A configuration file to run with as it stands, instead of what the first line of this
+         * page promises; only the unix socket, the directory and the arguments are added. */
+        const char *conf;
         const char *sentinel; /* text of a sentinel's configuration; see tests/support/sentinel.h */
 };
 struct test_redis *test_redis_start_as(const struct test_redis_options *options,
