@@ -15,6 +15,12 @@
           "Times the log was found to be another one, or trimmed beyond us, and was read anew.")   \
         X(log_unreadable,   COUNTER, "kickoff_log_unreadable_total",                               \
           "Messages and log entries that this version cannot read.")                               \
+        X(report_writes,    COUNTER, "kickoff_report_writes_total",                                \
+          "Parts of delivery reports written to Redis: at most two a second and signal.")          \
+        X(report_failures,  COUNTER, "kickoff_report_failures_total",                              \
+          "Parts of delivery reports that Redis did not take; they are written again.")            \
+        X(report_unreadable, COUNTER, "kickoff_report_unreadable_total",                           \
+          "Parts of delivery reports read that made no sense.")                                    \
         X(appends_committed,   COUNTER, "kickoff_appends_total{outcome=\"committed\"}", APPENDS)   \
         X(appends_replayed,    COUNTER, "kickoff_appends_total{outcome=\"replayed\"}", APPENDS)    \
         X(appends_refused,     COUNTER, "kickoff_appends_total{outcome=\"refused\"}", APPENDS)     \
