@@ -1,4 +1,5 @@
-/* tests/faults/checker.c -- see the header. Quadratic in places: ledgers have some 10,000 lines. */
+/* tests/faults/checker.c -- see the header. Ledgers have up to some 100,000 lines, so whatever is
+ * looked for more than once is found in an index: lines of one kind, sorted. */
 #include "tests/faults/checker.h"
 
 #include <inttypes.h>
@@ -43,6 +44,87 @@ static void find(struct judge *judge, const char *fmt, ...)
 static bool is_acknowledged(const struct ledger_line *line)
 {
         return line->kind == LEDGER_ANSWERED && line->status / 100 == 2 && line->token.epoch != 0;
+}
+
+/* --- indexes
+ * ------------------------------------------------------------------------------------------ */
+
+struct index {
+        const struct ledger_line **lines;
+        size_t n;
+};
+typedef bool filter_fn(const struct ledger_line *line);
+typedef int compare_fn(const void *a, const void *b);
+
+static struct index index_make(const struct ledger *ledger, filter_fn *is_in, compare_fn *compare)
+{
+        struct index index = { calloc(ledger_count(ledger) + 1, sizeof(*index.lines)), 0 };
+
+        check(index.lines != NULL);
+        for (size_t i = 0; i < ledger_count(ledger); i++)
+                if (is_in(ledger_at(ledger, i)))
+                        index.lines[index.n++] = ledger_at(ledger, i);
+        qsort(index.lines, index.n, sizeof(*index.lines), compare);
+        return index;
+}
+
+/* The first line that is not before `key`; index->n if there is none. */
+static size_t index_find(const struct index *index, const struct ledger_line *key,
+                         compare_fn *compare)
+{
+        size_t low = 0, high = index->n;
+
+        while (low < high) {
+                size_t middle = (low + high) / 2;
+
+                if (compare(&index->lines[middle], &key) < 0)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+static int compare_token(const struct token *a, const struct token *b)
+{
+        if (a->epoch != b->epoch)
+                return a->epoch < b->epoch ? -1 : 1;
+        if (a->seq != b->seq)
+                return a->seq < b->seq ? -1 : 1;
+        return (a->tag > b->tag) - (a->tag < b->tag);
+}
+
+static int by_token(const void *a, const void *b)
+{
+        return compare_token(&(*(const struct ledger_line *const *)a)->token,
+                             &(*(const struct ledger_line *const *)b)->token);
+}
+
+/* Lines of one name stay in the order in which they were written: all lie in one array. */
+static int by_name(const void *a, const void *b)
+{
+        const struct ledger_line *left = *(const struct ledger_line *const *)a;
+        const struct ledger_line *right = *(const struct ledger_line *const *)b;
+        int order = strcmp(left->name, right->name);
+
+        return order ? order : (left > right) - (left < right);
+}
+
+static int by_stage(const void *a, const void *b)
+{
+        const struct ledger_line *left = *(const struct ledger_line *const *)a;
+        const struct ledger_line *right = *(const struct ledger_line *const *)b;
+        int order = strcmp(left->events[0].stage, right->events[0].stage);
+
+        return order ? order : compare_token(&left->token, &right->token);
+}
+
+static bool has_token(const struct index *index, const struct token *token)
+{
+        const struct ledger_line key = { .token = *token };
+        size_t at = index_find(index, &key, by_token);
+
+        return at < index->n && token_equal(&index->lines[at]->token, token);
 }
 
 /* --- lines 4 and 7: one device, in the order in which it was told
@@ -124,26 +206,17 @@ static void take_loss(struct judge *judge, const struct knowledge *k,
                              refused[i].line, k->device, line->text);
 }
 
-static void walk(struct judge *judge, struct knowledge *k, size_t until, bool aloud)
+static void walk(struct judge *judge, struct knowledge *k, const struct ledger_line *const *lines,
+                 size_t n)
 {
-        struct findings silent;
-        struct judge quiet = { judge->ledger, judge->rules, &silent };
-        struct judge *to = aloud ? judge : &quiet;
-
-        memset(&silent, 0, sizeof(silent));
-        for (size_t i = 0; i < until; i++) {
-                const struct ledger_line *line = ledger_at(judge->ledger, i);
-
-                if (line->kind < LEDGER_HELLO || line->kind > LEDGER_LEFT ||
-                    strcmp(line->name, k->device) != 0)
-                        continue;
-                k->is_away = line->kind == LEDGER_LEFT;
-                if (line->kind == LEDGER_SIGNAL)
-                        take_signal(to, k, line);
-                else if (line->kind == LEDGER_RESET)
-                        take_reset(to, k, line);
-                else if (line->kind == LEDGER_LOST)
-                        take_loss(to, k, line);
+        for (size_t i = 0; i < n; i++) {
+                k->is_away = lines[i]->kind == LEDGER_LEFT;
+                if (lines[i]->kind == LEDGER_SIGNAL)
+                        take_signal(judge, k, lines[i]);
+                else if (lines[i]->kind == LEDGER_RESET)
+                        take_reset(judge, k, lines[i]);
+                else if (lines[i]->kind == LEDGER_LOST)
+                        take_loss(judge, k, lines[i]);
         }
 }
 
@@ -172,18 +245,16 @@ static const struct event_state *state_of(const struct judge *judge, const struc
         return NULL;
 }
 
-static void judge_arrival(struct judge *judge, const struct ledger_line *answer, const char *device)
+/* `resets` are those of this device; it did not have the signal. */
+static void judge_absence(struct judge *judge, const struct ledger_line *answer, const char *device,
+                          const struct ledger_line *const *lines, size_t n)
 {
         const struct event_state *state = state_of(judge, &answer->token);
         bool was_reset = false;
 
-        for (size_t i = 0; i < ledger_count(judge->ledger); i++) {
-                const struct ledger_line *line = ledger_at(judge->ledger, i);
+        for (size_t i = 0; i < n; i++) {
+                const struct ledger_line *line = lines[i];
 
-                if (strcmp(line->name, device) != 0)
-                        continue;
-                if (line->kind == LEDGER_SIGNAL && token_equal(&line->token, &answer->token))
-                        return;
                 if (line->kind != LEDGER_RESET)
                         continue;
                 if (state && version_in(line, state->event) >= state->version)
@@ -205,18 +276,6 @@ static void judge_arrival(struct judge *judge, const struct ledger_line *answer,
                 find(judge,
                      "line 5: %s never had number %" PRIu64 " of request %s, nor a reset instead",
                      device, answer->token.seq, answer->name);
-}
-
-static bool seen_before(const struct ledger *ledger, size_t i,
-                        bool (*counts)(const struct ledger_line *))
-{
-        const struct ledger_line *line = ledger_at(ledger, i);
-
-        for (size_t k = 0; k < i; k++)
-                if (counts(ledger_at(ledger, k)) &&
-                    strcmp(ledger_at(ledger, k)->name, line->name) == 0)
-                        return true;
-        return false;
 }
 
 static bool is_of_device(const struct ledger_line *line)
@@ -259,130 +318,126 @@ static void judge_end(struct judge *judge, const struct knowledge *k,
         }
 }
 
+/* All lines of one device, in the order in which it wrote them. */
+static void judge_device(struct judge *judge, const struct ledger_line *const *lines, size_t n)
+{
+        const struct ledger_line *truth = truth_of(judge->ledger), *first_reset = NULL;
+        struct knowledge *k = calloc(1, sizeof(*k));
+        struct index signals = { calloc(n, sizeof(*signals.lines)), 0 };
+
+        check(k != NULL && signals.lines != NULL);
+        k->device = lines[0]->name;
+        walk(judge, k, lines, n);
+        for (size_t i = 0; i < n; i++) {
+                if (lines[i]->kind == LEDGER_SIGNAL)
+                        signals.lines[signals.n++] = lines[i];
+                if (lines[i]->kind == LEDGER_RESET && !first_reset)
+                        first_reset = lines[i];
+        }
+        qsort(signals.lines, signals.n, sizeof(*signals.lines), by_token);
+        for (size_t a = 0; a < ledger_count(judge->ledger) && first_reset && !k->is_away; a++) {
+                const struct ledger_line *answer = ledger_at(judge->ledger, a);
+
+                /* What was committed before a device came for the first time is in its reset. */
+                if (is_acknowledged(answer) &&
+                    (first_reset->token.epoch == answer->token.epoch
+                         ? answer->token.seq > first_reset->token.seq
+                         : answer->at_us > first_reset->at_us) &&
+                    !has_token(&signals, &answer->token))
+                        judge_absence(judge, answer, k->device, lines, n);
+        }
+        if (truth && !k->is_away)
+                judge_end(judge, k, truth);
+        free(signals.lines);
+        free(k);
+}
+
 static void judge_devices(struct judge *judge)
 {
-        const struct ledger *ledger = judge->ledger;
-        const struct ledger_line *truth = truth_of(ledger);
+        struct index lines = index_make(judge->ledger, is_of_device, by_name);
+        size_t end;
 
-        for (size_t i = 0; i < ledger_count(ledger); i++) {
-                const struct ledger_line *first = ledger_at(ledger, i);
-                struct knowledge *k;
-                struct token begin = { 0 };
-                uint64_t begin_us = UINT64_MAX;
-
-                if (!is_of_device(first) || seen_before(ledger, i, is_of_device))
-                        continue;
-                k = calloc(1, sizeof(*k));
-                check(k != NULL);
-                k->device = first->name;
-                walk(judge, k, ledger_count(ledger), true);
-                for (size_t a = i; a < ledger_count(ledger); a++) {
-                        const struct ledger_line *line = ledger_at(ledger, a);
-
-                        if (begin.epoch == 0 && strcmp(line->name, k->device) == 0 &&
-                            line->kind == LEDGER_RESET) {
-                                begin = line->token;
-                                begin_us = line->at_us;
-                        }
-                }
-                for (size_t a = 0; a < ledger_count(ledger) && !k->is_away; a++) {
-                        const struct ledger_line *answer = ledger_at(ledger, a);
-
-                        /* What was committed before a device came for the first time is in its
-                         * reset. */
-                        if (is_acknowledged(answer) &&
-                            (begin.epoch == answer->token.epoch ? answer->token.seq > begin.seq
-                                                                : answer->at_us > begin_us))
-                                judge_arrival(judge, answer, k->device);
-                }
-                if (truth && !k->is_away)
-                        judge_end(judge, k, truth);
-                free(k);
+        for (size_t i = 0; i < lines.n; i = end) {
+                for (end = i;
+                     end < lines.n && strcmp(lines.lines[end]->name, lines.lines[i]->name) == 0;)
+                        end++;
+                judge_device(judge, lines.lines + i, end - i);
         }
+        free(lines.lines);
 }
 
 /* --- line 4, over all of them: one number, one tag
  * ------------------------------------------------------- */
 
-struct place {
-        struct token token;
-        const char *who;
-};
-
-static int compare_places(const void *a, const void *b)
+/* A hello repeats the device's own token, which may be of a history that is gone. */
+static bool tells_a_tag(const struct ledger_line *line)
 {
-        const struct token *l = &((const struct place *)a)->token,
-                           *r = &((const struct place *)b)->token;
-
-        if (l->epoch != r->epoch)
-                return l->epoch < r->epoch ? -1 : 1;
-        return (l->seq > r->seq) - (l->seq < r->seq);
+        return line->token.epoch && line->kind != LEDGER_HELLO && line->kind != LEDGER_LOST &&
+               line->kind != LEDGER_LEFT;
 }
 
 static void judge_tags(struct judge *judge)
 {
-        size_t n = 0, count = ledger_count(judge->ledger);
-        struct place *places = calloc(count + 1, sizeof(*places));
+        struct index lines = index_make(judge->ledger, tells_a_tag, by_token);
 
-        check(places != NULL);
-        for (size_t i = 0; i < count; i++) {
-                const struct ledger_line *line = ledger_at(judge->ledger, i);
+        for (size_t i = 1; i < lines.n; i++) {
+                const struct ledger_line *a = lines.lines[i - 1], *b = lines.lines[i];
 
-                /* A hello repeats the device's own token, which may be of a history that is gone.
-                 */
-                if (line->token.epoch && line->kind != LEDGER_HELLO && line->kind != LEDGER_LOST &&
-                    line->kind != LEDGER_LEFT)
-                        places[n++] = (struct place){ line->token, line->name };
-        }
-        qsort(places, n, sizeof(*places), compare_places);
-        for (size_t i = 1; i < n; i++)
-                if (compare_places(&places[i - 1], &places[i]) == 0 &&
-                    places[i - 1].token.tag != places[i].token.tag)
+                if (a->token.epoch == b->token.epoch && a->token.seq == b->token.seq &&
+                    a->token.tag != b->token.tag)
                         find(judge,
                              "line 4: number %" PRIu64 " has one tag with %s and another with %s",
-                             places[i].token.seq, places[i - 1].who, places[i].who);
-        free(places);
+                             a->token.seq, a->name, b->name);
+        }
+        free(lines.lines);
 }
 
 /* --- lines 1 to 3: requests
  * -------------------------------------------------------------------------------- */
 
-/* How many signals of different numbers lead to this request's mark. */
-static unsigned signals_with(const struct judge *judge, const struct ledger_line *asked)
+static bool tells_a_stage(const struct ledger_line *line)
 {
-        struct token seen[8];
+        return (line->kind == LEDGER_SIGNAL || line->kind == LEDGER_LOG) &&
+               line->signal_kind == SIGNAL_STAGE;
+}
+
+/* How many signals of different tokens lead to this request's mark. */
+static unsigned signals_with(const struct index *stages, const struct ledger_line *asked)
+{
+        struct event_state state = { 0 };
+        const struct ledger_line key = { .events = &state, .n_events = 1 };
+        const struct ledger_line *last = NULL;
         unsigned n = 0;
 
-        for (size_t i = 0; i < ledger_count(judge->ledger); i++) {
-                const struct ledger_line *line = ledger_at(judge->ledger, i);
-                bool is_new = true;
+        strcpy(state.stage, asked->mark);
+        for (size_t i = index_find(stages, &key, by_stage);
+             i < stages->n && strcmp(stages->lines[i]->events[0].stage, asked->mark) == 0; i++) {
+                const struct ledger_line *line = stages->lines[i];
 
-                if ((line->kind != LEDGER_SIGNAL && line->kind != LEDGER_LOG) ||
-                    line->signal_kind != SIGNAL_STAGE ||
-                    strcmp(line->events[0].stage, asked->mark) != 0 ||
-                    strcmp(line->events[0].event, asked->event) != 0)
+                if (strcmp(line->events[0].event, asked->event) != 0)
                         continue;
-                for (unsigned k = 0; k < n; k++)
-                        is_new = is_new && !token_equal(&seen[k], &line->token);
-                if (is_new && n < countof(seen))
-                        seen[n++] = line->token;
+                n += !last || !token_equal(&last->token, &line->token);
+                last = line;
         }
         return n;
 }
 
-static void judge_request(struct judge *judge, const struct ledger_line *asked)
+/* All lines of one request key, in order. */
+static void judge_request(struct judge *judge, const struct ledger_line *const *lines, size_t n,
+                          const struct index *stages)
 {
+        const struct ledger_line *asked = NULL;
         struct token first = { 0 };
         unsigned unknown = 0, n_asked = 0, n_answered = 0, live;
 
-        for (size_t i = 0; i < ledger_count(judge->ledger); i++) {
-                const struct ledger_line *line = ledger_at(judge->ledger, i);
+        for (size_t i = 0; i < n; i++) {
+                const struct ledger_line *line = lines[i];
 
-                if (strcmp(line->name, asked->name) != 0)
+                if (line->kind == LEDGER_ASKED) {
+                        asked = asked ? asked : line;
+                        n_asked++;
                         continue;
-                n_asked += line->kind == LEDGER_ASKED;
-                if (line->kind != LEDGER_ANSWERED)
-                        continue;
+                }
                 n_answered++;
                 unknown += line->status == 0;
                 if (!is_acknowledged(line))
@@ -391,66 +446,65 @@ static void judge_request(struct judge *judge, const struct ledger_line *asked)
                         find(judge,
                              "line 3: request %s was acknowledged as number %" PRIu64
                              " and as number %" PRIu64,
-                             asked->name, first.seq, line->token.seq);
+                             line->name, first.seq, line->token.seq);
                 first = line->token;
         }
         unknown += n_asked > n_answered;
-        if (!asked->mark[0])
+        if (!asked || !asked->mark[0])
                 return;
-        live = signals_with(judge, asked);
+        live = signals_with(stages, asked);
         if (live > 1)
                 find(judge, "line 3: request %s made %u signals", asked->name, live);
         if (live == 1 && !first.epoch && unknown == 0)
                 find(judge, "line 2: request %s was refused, and yet is a signal", asked->name);
 }
 
-static bool is_asked(const struct ledger_line *line)
+static bool is_of_producer(const struct ledger_line *line)
 {
-        return line->kind == LEDGER_ASKED;
+        return line->kind == LEDGER_ASKED || line->kind == LEDGER_ANSWERED;
 }
 
 static void judge_requests(struct judge *judge)
 {
-        const struct ledger *ledger = judge->ledger;
+        struct index lines = index_make(judge->ledger, is_of_producer, by_name);
+        struct index stages = index_make(judge->ledger, tells_a_stage, by_stage);
+        size_t end;
 
-        for (size_t i = 0; i < ledger_count(ledger); i++)
-                if (is_asked(ledger_at(ledger, i)) && !seen_before(ledger, i, is_asked))
-                        judge_request(judge, ledger_at(ledger, i));
+        for (size_t i = 0; i < lines.n; i = end) {
+                for (end = i;
+                     end < lines.n && strcmp(lines.lines[end]->name, lines.lines[i]->name) == 0;)
+                        end++;
+                judge_request(judge, lines.lines + i, end - i, &stages);
+        }
+        free(stages.lines);
+        free(lines.lines);
+}
+
+static bool is_log(const struct ledger_line *line)
+{
+        return line->kind == LEDGER_LOG;
 }
 
 static void judge_log(struct judge *judge)
 {
-        size_t count = ledger_count(judge->ledger);
-        seqno first = SEQNO_MAX;
-        uint64_t epoch = 0;
-        bool has_log = false;
+        struct index log = index_make(judge->ledger, is_log, by_token);
 
-        for (size_t i = 0; i < count; i++) {
-                const struct ledger_line *line = ledger_at(judge->ledger, i);
-
-                if (line->kind != LEDGER_LOG)
-                        continue;
-                has_log = true;
-                epoch = line->token.epoch;
-                first = line->token.seq < first ? line->token.seq : first;
-        }
-        for (size_t i = 0; has_log && i < count; i++) {
+        for (size_t i = 0; log.n > 0 && i < ledger_count(judge->ledger); i++) {
                 const struct ledger_line *answer = ledger_at(judge->ledger, i);
-                bool is_there = false;
 
-                if (!is_acknowledged(answer) || answer->token.seq < first)
-                        continue; /* trimmed: not owed any more */
-                if (answer->token.epoch != epoch && judge->rules.loss_may_be_told)
+                if (!is_acknowledged(answer) || has_token(&log, &answer->token))
                         continue;
-                for (size_t k = 0; k < count && !is_there; k++)
-                        is_there = ledger_at(judge->ledger, k)->kind == LEDGER_LOG &&
-                                   token_equal(&ledger_at(judge->ledger, k)->token, &answer->token);
-                if (!is_there)
-                        find(judge,
-                             "line 1: number %" PRIu64
-                             " of request %s was acknowledged and is not in the log",
-                             answer->token.seq, answer->name);
+                if (answer->token.epoch == log.lines[0]->token.epoch
+                        ? answer->token.seq <
+                              log.lines[0]->token.seq /* trimmed: not owed any more */
+                        : judge->rules.loss_may_be_told)
+                        continue;
+                find(judge,
+                     "line 1: number %" PRIu64
+                     " of request %s was acknowledged and is not in the log",
+                     answer->token.seq, answer->name);
         }
+        free(log.lines);
 }
 
 void checker_judge(const struct ledger *ledger, const struct checker_rules *rules,
@@ -469,6 +523,7 @@ void checker_judge(const struct ledger *ledger, const struct checker_rules *rule
 
 struct checker_counts checker_count(const struct ledger *ledger)
 {
+        struct index devices = index_make(ledger, is_of_device, by_name);
         struct checker_counts counts = { 0 };
 
         for (size_t i = 0; i < ledger_count(ledger); i++) {
@@ -479,7 +534,10 @@ struct checker_counts checker_count(const struct ledger *ledger)
                 counts.refused += line->kind == LEDGER_ANSWERED && line->status >= 400;
                 counts.signals += line->kind == LEDGER_SIGNAL;
                 counts.resets += line->kind == LEDGER_RESET;
-                counts.devices += is_of_device(line) && !seen_before(ledger, i, is_of_device);
         }
+        for (size_t i = 0; i < devices.n; i++)
+                counts.devices +=
+                    i == 0 || strcmp(devices.lines[i]->name, devices.lines[i - 1]->name) != 0;
+        free(devices.lines);
         return counts;
 }

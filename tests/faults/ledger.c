@@ -154,36 +154,43 @@ static int compare_doubles(const void *a, const void *b)
         return (left > right) - (left < right);
 }
 
+static int compare_lines(const void *a, const void *b)
+{
+        const struct token *l = &(*(const struct ledger_line *const *)a)->token;
+        const struct token *r = &(*(const struct ledger_line *const *)b)->token;
+
+        if (l->seq != r->seq)
+                return l->seq < r->seq ? -1 : 1;
+        return (l->tag > r->tag) - (l->tag < r->tag);
+}
+
 double ledger_lag_ms(const struct ledger *ledger, double percentile)
 {
-        double *lags = NULL, result = -1;
-        size_t n = 0, capacity = 0;
+        const struct ledger_line **answers = calloc(ledger->n + 1, sizeof(*answers));
+        double *lags = calloc(ledger->n + 1, sizeof(*lags)), result = -1;
+        size_t n_answers = 0, n = 0;
 
-        for (size_t i = 0; i < ledger->n; i++) {
-                const struct ledger_line *answer = &ledger->lines[i];
+        check(answers != NULL && lags != NULL);
+        for (size_t i = 0; i < ledger->n; i++)
+                if (ledger->lines[i].kind == LEDGER_ANSWERED && ledger->lines[i].status / 100 == 2)
+                        answers[n_answers++] = &ledger->lines[i];
+        qsort(answers, n_answers, sizeof(*answers), compare_lines);
+        for (size_t i = 0; i < ledger->n && n_answers > 0; i++) {
+                const struct ledger_line *signal = &ledger->lines[i];
+                const struct ledger_line **answer =
+                    signal->kind == LEDGER_SIGNAL
+                        ? bsearch(&signal, answers, n_answers, sizeof(*answers), compare_lines)
+                        : NULL;
 
-                if (answer->kind != LEDGER_ANSWERED || answer->status / 100 != 2)
-                        continue;
-                for (size_t k = 0; k < ledger->n; k++) {
-                        const struct ledger_line *signal = &ledger->lines[k];
-
-                        if (signal->kind != LEDGER_SIGNAL ||
-                            !token_equal(&signal->token, &answer->token))
-                                continue;
-                        if (n == capacity) {
-                                capacity = capacity ? 2 * capacity : 1024;
-                                lags = realloc(lags, capacity * sizeof(*lags));
-                                check(lags != NULL);
-                        }
-                        lags[n++] = signal->at_us <= answer->at_us
+                if (answer)
+                        lags[n++] = signal->at_us <= (*answer)->at_us
                                         ? 0
-                                        : (double)(signal->at_us - answer->at_us) / 1000.0;
-                }
+                                        : (double)(signal->at_us - (*answer)->at_us) / 1000.0;
         }
-        if (n > 0) {
-                qsort(lags, n, sizeof(*lags), compare_doubles);
+        qsort(lags, n, sizeof(*lags), compare_doubles);
+        if (n > 0)
                 result = lags[(size_t)((double)(n - 1) * percentile / 100.0)];
-        }
         free(lags);
+        free(answers);
         return result;
 }

@@ -37,6 +37,7 @@
 struct orders { /* shared: written by the test, read by the process; counters the other way round */
         _Atomic unsigned delay_ms[PROXY_DIRECTIONS], delay_second_ms;
         _Atomic int stalled[PROXY_DIRECTIONS], refuse;
+        _Atomic unsigned stalls;       /* generation, as the next two */
         _Atomic unsigned cuts, resets; /* generations: a higher one ends what began before */
         _Atomic uint64_t truncate_after[PROXY_DIRECTIONS];
         _Atomic unsigned lose; /* messages still to be lost */
@@ -75,10 +76,11 @@ struct link {
         LIST_ENTRY(link) entry;
         int fds[2]; /* client, server */
         struct flow flows[PROXY_DIRECTIONS];
-        unsigned cuts, resets; /* generation at its begin */
-        uint64_t number;       /* from 1 */
-        bool watches;          /* messages */
-        int first_poll;        /* index of its two pollfds */
+        unsigned cuts, resets, stalls; /* generation at its begin */
+        bool is_subscriber, is_stalled;
+        uint64_t number; /* from 1 */
+        bool watches;    /* messages */
+        int first_poll;  /* index of its two pollfds */
 };
 static LIST_HEAD(, link) links = LIST_HEAD_INITIALIZER(links);
 static struct orders *orders; /* in the process */
@@ -202,6 +204,8 @@ static bool read_flow(struct link *link, enum proxy_direction d)
 
         if (n < 0)
                 return errno == EAGAIN || errno == EINTR;
+        if (d == PROXY_TO_SERVER && n > 0 && memmem(bytes, (size_t)n, "SUBSCRIBE", 9))
+                link->is_subscriber = true;
         if (n == 0)
                 flow->ended = true;
         else if (d == PROXY_TO_CLIENT && link->watches)
@@ -225,6 +229,8 @@ static bool write_flow(struct link *link, enum proxy_direction d)
         struct flow *flow = &link->flows[d];
         struct chunk *chunk;
 
+        if (d == PROXY_TO_CLIENT && link->is_stalled)
+                return true;
         while ((chunk = STAILQ_FIRST(&flow->queue)) != NULL && !orders->stalled[d] &&
                chunk->due_ms <= clock_mono_ms()) {
                 bool cut;
@@ -263,6 +269,8 @@ static void serve_link(struct link *link)
                 end_link(link, link->resets != orders->resets);
                 return;
         }
+        if (link->stalls != orders->stalls)
+                link->is_stalled = link->is_subscriber;
         for (int d = 0; d < PROXY_DIRECTIONS && going; d++)
                 going = (!link->flows[d].is_readable || read_flow(link, d)) && write_flow(link, d);
         if (!going || (link->flows[0].passed_on && link->flows[1].passed_on))
@@ -345,6 +353,7 @@ static void accept_one(int listener)
         link->flows[PROXY_TO_CLIENT] = (struct flow){ .from = server, .to = client };
         for (int d = 0; d < PROXY_DIRECTIONS; d++)
                 STAILQ_INIT(&link->flows[d].queue);
+        link->stalls = orders->stalls;
         link->cuts = cuts;
         link->resets = resets;
         link->number = orders->connections;
@@ -494,6 +503,11 @@ void tcp_proxy_cut(struct tcp_proxy *proxy)
 void tcp_proxy_reset(struct tcp_proxy *proxy)
 {
         proxy->orders->resets++;
+}
+
+void tcp_proxy_stall_subscribers(struct tcp_proxy *proxy)
+{
+        proxy->orders->stalls++;
 }
 
 void tcp_proxy_truncate(struct tcp_proxy *proxy, enum proxy_direction direction, uint64_t bytes)
