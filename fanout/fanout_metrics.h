@@ -21,6 +21,12 @@
           "Times the Redis we write to was another one than before, by its run id or replication id.") \
         X(writable,         GAUGE,   "kickoff_writable", "1 while this node takes changes.")       \
         X(replicas,         GAUGE,   "kickoff_replicas", "Replicas of the Redis we write to.")     \
+        X(report_writes,    COUNTER, "kickoff_report_writes_total",                                \
+          "Parts of delivery reports written to Redis: at most two a second and signal.")          \
+        X(report_failures,  COUNTER, "kickoff_report_failures_total",                              \
+          "Parts of delivery reports that Redis did not take; they are written again.")            \
+        X(report_unreadable, COUNTER, "kickoff_report_unreadable_total",                           \
+          "Parts of delivery reports read that made no sense.")                                    \
         X(appends_committed,   COUNTER, "kickoff_appends_total{outcome=\"committed\"}", APPENDS)   \
         X(appends_replayed,    COUNTER, "kickoff_appends_total{outcome=\"replayed\"}", APPENDS)    \
         X(appends_refused,     COUNTER, "kickoff_appends_total{outcome=\"refused\"}", APPENDS)     \

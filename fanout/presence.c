@@ -22,9 +22,11 @@ enum err presence_write(struct redis *redis, const char *ns, const struct presen
                         redis_reply_fn *on_reply, void *owner)
 {
         char key[KEY_MAX + 1];
-        json_t *record = json_pack("{s:s, s:s, s:I, s:I, s:I}", "listen", mine->listen, "version",
-                                   mine->version, "devices", (json_int_t)mine->devices, "seq",
-                                   (json_int_t)mine->seq, "seen", (json_int_t)mine->seen);
+        json_t *record =
+            json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "listen", mine->listen, "version",
+                      mine->version, "devices", (json_int_t)mine->devices, "seq",
+                      (json_int_t)mine->seq, "started", (json_int_t)mine->started, "seen",
+                      (json_int_t)mine->seen);
         char *text = record != NULL ? json_dumps(record, JSON_COMPACT) : NULL;
         enum err err = ERR_NOMEM;
 
@@ -62,6 +64,7 @@ static bool parse(const char *name, const char *json, size_t len, struct presenc
                 take_text(record, "version", node->version, sizeof(node->version));
                 node->devices = (uint64_t)devices;
                 node->seq = (seqno)seq;
+                node->started = json_integer_value(json_object_get(record, "started"));
                 node->seen = json_integer_value(json_object_get(record, "seen"));
         }
         json_decref(record);

@@ -22,6 +22,7 @@ struct presence {
         char version[32]; /* of the program */
         uint64_t devices; /* sessions held */
         seqno seq;        /* head this node holds */
+        int64_t started;  /* Unix ms: tells one run of a node from the next; 0 = it did not say */
         int64_t seen;     /* Unix ms when written */
         bool gone;        /* read: older than PRESENCE_GONE_MS */
 };

@@ -1,7 +1,8 @@
 /* gateway/embedded_redis.c -- see the header. Decides the child's settings; knows nothing of what
- * is kept in it. Failure modes: no redis-server program, directory not ours, path too long for a
- * unix socket, another node in the directory: each is a sentence for the user. A child that dies
- * later is reported by SIGCHLD; the node then ends, since its log is gone. */
+ * is kept in it. Redis and Valkey serve alike (tests/MATRIX.md): what is installed is taken.
+ * Failure modes: no server program, directory not ours, path too long for a unix socket, another
+ * node in the directory: each is a sentence for the user. A child that dies later is reported by
+ * SIGCHLD; the node then ends, since its log is gone. */
 #include "gateway/embedded_redis.h"
 
 #include <errno.h>
@@ -71,10 +72,10 @@ static enum err take_lock(const char *dir, int *ret_fd, const char **ret_why)
         return OK;
 }
 
-static _Noreturn void become_redis(const char *dir, const char *socket, bool fsync, pid_t parent,
-                                   int report)
+static _Noreturn void become_redis(const char *program, const char *dir, const char *socket,
+                                   bool fsync, pid_t parent, int report)
 {
-        const char *argv[] = { "redis-server",
+        const char *argv[] = { program,
                                "--port",
                                "0",
                                "--unixsocket",
@@ -116,31 +117,58 @@ static _Noreturn void become_redis(const char *dir, const char *socket, bool fsy
         _exit(127);
 }
 
-static enum err spawn(struct embedded_redis *redis, const char *dir, const char *socket, bool fsync,
-                      const char **ret_why)
+/* 0, or why the program did not start. */
+static int try_program(struct embedded_redis *redis, const char *program, const char *dir,
+                       const char *socket, bool fsync)
 {
         int report[2], error = 0;
         pid_t parent = getpid();
 
         if (pipe2(report, O_CLOEXEC) != 0)
-                return fail(ret_why, "cannot make a pipe", dir);
+                return errno;
         redis->pid = fork();
         if (redis->pid == 0)
-                become_redis(dir, socket, fsync, parent, report[1]);
+                become_redis(program, dir, socket, fsync, parent, report[1]);
+        if (redis->pid < 0)
+                error = errno;
         close(report[1]);
         if (redis->pid > 0 && read(report[0], &error, sizeof(error)) <= 0)
                 error = 0; /* the pipe closed by exec: it runs */
-        else if (redis->pid < 0)
-                error = errno;
         close(report[0]);
-        if (!error)
-                return OK;
+        if (error == 0)
+                return 0;
         if (redis->pid > 0)
                 waitpid(redis->pid, NULL, 0);
         redis->pid = 0;
+        return error;
+}
+
+static enum err spawn(struct embedded_redis *redis, const char *dir, const char *socket, bool fsync,
+                      const char **ret_program, const char **ret_why)
+{
+        const char *const usual[] = { "redis-server", "valkey-server", NULL };
+        const char *chosen = getenv("KICKOFF_REDIS_SERVER");
+        const char *const one[] = { chosen, NULL };
+        bool is_chosen = chosen != NULL && chosen[0] != '\0';
+        int error = ENOENT;
+
+        for (const char *const *at = is_chosen ? one : usual; *at && error == ENOENT; at++) {
+                *ret_program = *at;
+                error = try_program(redis, *at, dir, socket, fsync);
+        }
+        if (error == 0)
+                return OK;
         errno = error;
-        return fail(ret_why, "cannot start redis-server (Debian: apt-get install redis-server)",
-                    "execvp");
+        if (is_chosen)
+                return fail(ret_why, "cannot start the program that KICKOFF_REDIS_SERVER names",
+                            chosen);
+        if (error != ENOENT)
+                return fail(ret_why, "cannot start the private Redis", *ret_program);
+        *ret_why =
+            "there is neither redis-server nor valkey-server to keep the log (Debian: apt-get "
+            "install redis-server); install one, name one by KICKOFF_REDIS_SERVER=PROGRAM, or "
+            "give --redis URL";
+        return ERR_IO;
 }
 
 static void on_child(evutil_socket_t sig, short what, void *arg)
@@ -188,6 +216,7 @@ enum err embedded_redis_start(struct event_base *base, const char *dir, bool fsy
         struct redis_address address;
         struct embedded_redis *redis = calloc(1, sizeof(*redis));
         char real[sizeof(address.path)];
+        const char *program;
         enum err err;
 
         if (!redis) {
@@ -204,7 +233,7 @@ enum err embedded_redis_start(struct event_base *base, const char *dir, bool fsy
         err = take_lock(real, &redis->lock_fd, ret_why);
         if (err != OK)
                 goto free_redis;
-        err = spawn(redis, real, address.path, fsync, ret_why);
+        err = spawn(redis, real, address.path, fsync, &program, ret_why);
         if (err != OK)
                 goto unlock;
         redis->on_child = evsignal_new(base, SIGCHLD, on_child, redis);
@@ -215,8 +244,8 @@ enum err embedded_redis_start(struct event_base *base, const char *dir, bool fsy
         }
         /* It may have ended before the handler stood (a broken append-only file). */
         event_active(redis->on_child, EV_SIGNAL, 1);
-        log_info("REDIS-EMBEDDED", "pid=%d dir=%s appendfsync=%s", (int)redis->pid, log_quote(real),
-                 fsync ? "always" : "off");
+        log_info("REDIS-EMBEDDED", "pid=%d dir=%s appendfsync=%s program=%s", (int)redis->pid,
+                 log_quote(real), fsync ? "always" : "off", log_quote(program));
         *ret_address = address;
         *ret_redis = redis;
         return OK;

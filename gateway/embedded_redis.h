@@ -1,7 +1,10 @@
 /* gateway/embedded_redis.h -- the private redis-server of a node that was given no --redis: a child on a
  * unix socket in the data directory (mode 0700), no TCP port, append-only file, fsync always. It ends
  * with the node, also when the node is killed with -9 (PR_SET_PDEATHSIG). One node per directory: a lock
- * that the child inherits is held until both are gone. Main thread only. */
+ * that the child inherits is held until both are gone. Main thread only.
+ *
+ * The program is redis-server, or valkey-server where only that is installed; KICKOFF_REDIS_SERVER in the
+ * environment names another, by its path or to be found in PATH. */
 #pragma once
 
 #include <stdbool.h>

@@ -25,7 +25,8 @@ struct metric m_signals =
     METRIC_COUNTER("kickoff_signals_written_total", "Signals written to devices.");
 struct metric m_bytes =
     METRIC_COUNTER("kickoff_bytes_sent_total", "Bytes written to device sockets.");
-struct metric m_acks = METRIC_COUNTER("kickoff_acks_total", "Acknowledgements by devices.");
+struct metric m_acks =
+    METRIC_COUNTER("kickoff_acks_total", "Acknowledgements by devices that told something new.");
 struct metric m_frames_in =
     METRIC_COUNTER("kickoff_messages_received_total", "Messages and control frames of devices.");
 struct metric m_broadcasts =

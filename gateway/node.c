@@ -16,10 +16,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mailbox.h"
 #include "base/metrics.h"
 #include "fanout/fanout_metrics.h"
 #include "fanout/presence.h"
 #include "fanout/releaser.h"
+#include "fanout/reporter.h"
 #include "fanout/ring.h"
 #include "gateway/worker.h"
 #include "prefetch/loader.h"
@@ -33,6 +35,9 @@ struct node {
         struct releaser *releaser; /* NULL: nothing is held back in this mode */
         struct follower *follower;
         struct loader *loader;
+        struct mailbox *mailbox; /* from the workers: what they counted */
+        struct reporter *reporter;
+        int64_t started; /* Unix ms */
         struct worker **workers;
         unsigned n_workers;
         struct event *tick;
@@ -57,6 +62,7 @@ static void on_install(void *owner, struct snapshot *snapshot, struct entry *con
 {
         struct node *node = owner;
 
+        reporter_epoch(node->reporter, snapshot_token(snapshot)->epoch);
         for (unsigned i = 0; i < node->n_workers; i++)
                 worker_install(node->workers[i], snapshot, entries, n);
 }
@@ -86,11 +92,20 @@ static void on_presence(void *owner, const struct redis_reply *reply)
                 primary_heard(node->primary, reply);
 }
 
+static void on_tally(void *owner, const struct report_part *parts, size_t n)
+{
+        struct node *node = owner;
+
+        for (size_t i = 0; i < n; i++)
+                reporter_add(node->reporter, &parts[i]);
+}
+
 static void write_presence(struct node *node)
 {
         struct snapshot *snapshot = follower_snapshot(node->follower);
         struct presence mine = { .devices = node_devices(node),
                                  .seq = snapshot ? snapshot_token(snapshot)->seq : 0,
+                                 .started = node->started,
                                  .seen = clock_wall_ms() };
 
         strcpy(mine.name, node->options->name);
@@ -188,6 +203,8 @@ static enum err start_workers(struct node *node, const char **ret_why)
                 .ring_capacity = RING_CAPACITY_DEFAULT,
                 .rules = { .origins = options->origins, .n_origins = options->n_origins },
                 .loader = node->loader,
+                .control = node->mailbox,
+                .on_tally = on_tally,
         };
 
         if (port_is_taken(&options->listen)) {
@@ -241,6 +258,7 @@ enum err node_create(struct event_base *base, const struct options *options,
                 return ERR_NOMEM;
         node->options = options;
         node->callbacks = *callbacks;
+        node->started = clock_wall_ms();
         metrics_register(metrics, countof(metrics));
         if (drop)
                 f.drop_every = (unsigned)atoi(drop);
@@ -253,6 +271,12 @@ enum err node_create(struct event_base *base, const struct options *options,
         if (err != OK)
                 goto fail;
         err = loader_create(base, follower_redis(node->follower), options->ns, &node->loader);
+        if (err != OK)
+                goto fail;
+        err = mailbox_create(base, node, &node->mailbox);
+        if (err == OK)
+                err = reporter_create(base, primary_redis(node->primary), options->ns,
+                                      options->name, node->started, &node->reporter);
         if (err != OK)
                 goto fail;
         err = start_workers(node, ret_why);
@@ -281,6 +305,8 @@ void node_destroy(struct node *node)
         for (unsigned i = 0; i < node->n_workers; i++)
                 worker_destroy(node->workers[i]);
         free(node->workers);
+        mailbox_destroy(node->mailbox); /* what still waits in it goes to the reporter */
+        reporter_destroy(node->reporter);
         if (node->loader)
                 loader_destroy(node->loader);
         if (node->follower)
@@ -354,5 +380,5 @@ bool node_is_empty(const struct node *node)
         for (unsigned i = 0; i < node->n_workers; i++)
                 if (!worker_is_empty(node->workers[i]))
                         return false;
-        return true;
+        return reporter_is_idle(node->reporter);
 }

@@ -50,4 +50,4 @@ const char *node_why_not_writable(const struct node *node);
 
 /* Stop accepting and send every device away, spread over `within_ms`. */
 void node_drain(struct node *node, uint32_t within_ms);
-bool node_is_empty(const struct node *node);
+bool node_is_empty(const struct node *node); /* all have gone, and what they said is in Redis */

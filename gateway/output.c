@@ -12,6 +12,7 @@
 
 struct pending { /* a short queue; items[0] goes first */
         unsigned n;
+        unsigned entries; /* signals whose frames are not whole before all of this is out */
         struct {
                 struct blob *blob; /* a reference */
                 uint32_t at;       /* bytes of it that are out */
@@ -52,7 +53,7 @@ static bool keep(struct conn *conn, const struct piece *piece, uint32_t sent)
                 pending = malloc(sizeof(*pending));
                 if (pending == NULL)
                         return false;
-                pending->n = 0;
+                pending->n = pending->entries = 0;
                 conn->pending = pending;
         }
         check(pending->n < PENDING_MAX);
@@ -165,4 +166,15 @@ void output_drop(struct conn *conn)
                 blob_unref(conn->pending->items[i].blob);
         free(conn->pending);
         conn->pending = NULL;
+}
+
+void output_note(struct conn *conn, unsigned entries)
+{
+        check(conn->pending != NULL);
+        conn->pending->entries += entries;
+}
+
+unsigned output_noted(const struct conn *conn)
+{
+        return conn->pending != NULL ? conn->pending->entries : 0;
 }

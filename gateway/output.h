@@ -37,3 +37,8 @@ enum output output_send(struct worker *worker, struct conn *conn, const struct p
 /* There is room again. SENT: nothing is pending any more (EPOLLOUT is still on). */
 enum output output_flush(struct worker *worker, struct conn *conn);
 void output_drop(struct conn *conn); /* forget what is pending */
+
+/* What is pending now ends the frames of the newest `entries` signals: noted until all of it is
+ * out. */
+void output_note(struct conn *conn, unsigned entries);
+unsigned output_noted(const struct conn *conn); /* 0 when nothing is pending */

@@ -54,6 +54,7 @@ static struct session_action join_by_token(struct session *session, const struct
                 session->waiting = (struct token){ .epoch = 0 };
                 session->cursor = since->seq;
                 session->acked = since->seq; /* who resumes after it has it */
+                session->owes_place = since->seq > 0;
                 return (struct session_action){ .what = DO_HELLO, .recovered = true };
         case RING_TRIMMED:
                 return join_with_reset(session, RESET_TRIMMED);
@@ -167,8 +168,9 @@ static struct session_action reset_to_head(struct session *session, const struct
 
         session->pending_reset = 0;
         session->cursor = head;
-        if (session->acked > head) /* of a history that is gone */
-                session->acked = head;
+        session->acked =
+            head; /* nothing up to here was sent as a signal: there is nothing to ack */
+        session->owes_place = false;
         return (struct session_action){ .what = DO_RESET, .seq = head, .reason = reason };
 }
 
@@ -273,6 +275,23 @@ struct session_action session_noise(struct session *session, uint32_t now_ms)
         return nothing();
 }
 
+static struct session_action take_ack(struct session *session, seqno seq, const struct ring *ring)
+{
+        seqno from = session->acked;
+
+        /* Numbers of a history that a reset is about to take back, or that was never sent here,
+         * tell nothing; they may be in flight while a fork is noticed, so they are no offence. */
+        if (session->pending_reset != 0 || seq > session->cursor || seq > ring_head(ring)->seq)
+                return nothing();
+        if (session->owes_place && seq == from)
+                from--;
+        if (seq <= from)
+                return nothing();
+        session->owes_place = false;
+        session->acked = seq;
+        return (struct session_action){ .what = DO_ACKED, .acked_from = from, .seq = seq };
+}
+
 struct session_action session_message(struct session *session, const struct message *message,
                                       const struct ring *ring, uint32_t now_ms)
 {
@@ -282,13 +301,7 @@ struct session_action session_message(struct session *session, const struct mess
                 return action;
         switch (message->type) {
         case MESSAGE_ACK:
-                /* Numbers of a history that a reset is about to take back, or that was never sent
-                 * here, tell nothing; they may be in flight while a fork is noticed, so they are no
-                 * offence. */
-                if (session->pending_reset == 0 && message->ack.seq <= session->cursor &&
-                    message->ack.seq <= ring_head(ring)->seq && message->ack.seq > session->acked)
-                        session->acked = message->ack.seq;
-                return nothing();
+                return take_ack(session, message->ack.seq, ring);
         case MESSAGE_TIME:
                 if (message->time.has_t1) /* that is an answer, and we did not ask */
                         break;

@@ -38,7 +38,7 @@ enum session_state {
  * after 49 days, so they are compared by their signed difference. */
 struct session {
         seqno cursor;          /* has been sent (or has begun to be sent) everything up to here */
-        seqno acked;           /* device said so */
+        seqno acked;           /* device said so, or it had them when it came; never beyond cursor */
         struct token waiting;  /* WAITING: the token that is ahead of us; else epoch 0 */
         uint32_t due_ms;       /* next thing the timer is for */
         uint32_t ends_ms;      /* end of lifetime */
@@ -48,7 +48,8 @@ struct session {
         uint8_t
             pending_reset; /* 0, or 1 + enum reset_reason: the cursor is void, reset comes first */
         uint8_t leaving;   /* LEAVING: enum goaway_reason */
-        bool wants_ack, pinged;
+        bool wants_ack : 1, pinged : 1;
+        bool owes_place : 1; /* resumed, and has acked nothing yet: see session_message */
 };
 
 struct session_config {                /* one per worker, shared by its sessions */
@@ -64,13 +65,14 @@ enum session_do {
         DO_RESET, /* send the snapshot's reset frame with `reason` */
         DO_PING,
         DO_TIME,   /* answer with t0 and t1 */
+        DO_ACKED,  /* the device has all of (acked_from, seq], which it had not said in this session */
         DO_GOAWAY, /* goaway */
         DO_CLOSE   /* close */
 };
 
 struct session_action {
         enum session_do what;
-        seqno seq;
+        seqno seq, acked_from;
         enum reset_reason reason;
         bool recovered;
         struct goaway goaway;
@@ -102,7 +104,9 @@ void session_rewind(struct session *session, seqno begun);
  */
 void session_rejudge(struct session *session, const struct ring *before, const struct ring *after);
 
-/* A message came. DO_NOTHING, DO_TIME, DO_CLOSE. */
+/* A message came. DO_NOTHING, DO_TIME, DO_ACKED, DO_CLOSE. Each signal is in one DO_ACKED of a session at
+ * most, and none is that the device had before it came: with the one exception of its own place, if the
+ * first thing it acks is exactly that. A device whose connection broke before it could ack does so. */
 struct session_action session_message(struct session *session, const struct message *message,
                                       const struct ring *ring, uint32_t now_ms);
 /* A ping, or a message whose type this version does not know: nothing but its share of the token

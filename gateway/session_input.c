@@ -55,6 +55,7 @@ static void on_message(struct worker *worker, struct conn *conn, const struct ws
         uint32_t now_ms = worker_now(worker);
         struct session_action action;
         struct message message;
+        int64_t activated_at = 0;
 
         if (event->opcode != session_io_opcode(conn)) {
                 session_io_close(worker, conn, CLOSE_DATA_TYPE);
@@ -63,9 +64,9 @@ static void on_message(struct worker *worker, struct conn *conn, const struct ws
         switch (message_decode(event->payload, event->len, (enum encoding)conn->session.encoding,
                                &message)) {
         case OK:
-                if (message.type == MESSAGE_ACK)
-                        metric_add(&m_acks, 1);
                 action = session_message(&conn->session, &message, worker->ring, now_ms);
+                if (message.type == MESSAGE_ACK && message.ack.has_activated_at)
+                        activated_at = message.ack.activated_at;
                 message_fini(&message);
                 break;
         case ERR_NOT_FOUND: /* of a later version: not for us, but not free either */
@@ -79,10 +80,15 @@ static void on_message(struct worker *worker, struct conn *conn, const struct ws
                 session_io_close(worker, conn, CLOSE_BAD_DATA);
                 return;
         }
-        if (action.what == DO_TIME)
+        if (action.what == DO_TIME) {
                 do_time(worker, conn, action.t0);
-        else if (action.what == DO_CLOSE)
+        } else if (action.what == DO_ACKED) {
+                metric_add(&m_acks, 1);
+                tally_acked(&worker->tally, action.acked_from, action.seq, activated_at,
+                            worker->now_ms);
+        } else if (action.what == DO_CLOSE) {
                 session_io_close(worker, conn, action.close);
+        }
 }
 
 static void on_control(struct worker *worker, struct conn *conn, const struct ws_event *event)

@@ -136,6 +136,13 @@ static enum output send_reset(struct worker *worker, struct conn *conn,
         return output_send(worker, conn, &piece, 1, KEEP_ALL, &begun);
 }
 
+/* The frames of `n` signals from `first` on are out, whole. */
+static void count_written(struct worker *worker, const struct conn *conn, seqno first, unsigned n)
+{
+        for (unsigned i = 0; i < n; i++)
+                tally_written(&worker->tally, first + i, conn->session.wants_ack, worker->now_ms);
+}
+
 /* Entries from `first` on, as many as there are and one system call takes. */
 static enum output send_entries(struct worker *worker, struct conn *conn, seqno first,
                                 unsigned *frames, size_t *bytes)
@@ -165,6 +172,12 @@ static enum output send_entries(struct worker *worker, struct conn *conn, seqno 
         if (begun < n)
                 session_rewind(&conn->session, first + begun - 1);
         metric_add(&m_signals, begun);
+        if (conn->pending != NULL) { /* of those that have begun, the last is not whole yet */
+                output_note(conn, 1);
+                count_written(worker, conn, first, begun - 1);
+        } else {
+                count_written(worker, conn, first, begun);
+        }
         *frames += n;
         return output;
 }
@@ -200,8 +213,14 @@ static void pump(struct worker *worker, struct conn *conn)
 
 void session_io_writable(struct worker *worker, struct conn *conn)
 {
-        if (output_flush(worker, conn) == OUTPUT_SENT)
-                pump(worker, conn);
+        unsigned entries = output_noted(conn);
+
+        if (output_flush(worker, conn) != OUTPUT_SENT)
+                return;
+        /* The cursor has stood still meanwhile; void, it tells of a log that is gone. */
+        if (entries > 0 && conn->session.pending_reset == 0)
+                count_written(worker, conn, conn->session.cursor - entries + 1, entries);
+        pump(worker, conn);
 }
 
 /* --- beginning ------------------------------------------------------------------------------- */
@@ -220,6 +239,7 @@ static enum output greet(struct worker *worker, struct conn *conn, struct buf *o
 {
         struct piece pieces[2];
         unsigned n = 1, begun, signals = 0;
+        enum output output;
 
         add_hello(worker, out, conn, hello, since);
         for (;;) {
@@ -249,7 +269,12 @@ static enum output greet(struct worker *worker, struct conn *conn, struct buf *o
         check(!out->failed);
         pieces[0] = (struct piece){ out->data, (uint32_t)out->len, NULL };
         metric_add(&m_signals, signals);
-        return output_send(worker, conn, pieces, n, KEEP_ALL, &begun);
+        output = output_send(worker, conn, pieces, n, KEEP_ALL, &begun);
+        if (output == OUTPUT_SENT)
+                count_written(worker, conn, conn->session.cursor - signals + 1, signals);
+        else if (output == OUTPUT_BLOCKED)
+                output_note(conn, signals);
+        return output;
 }
 
 bool session_io_upgrade(struct worker *worker, struct conn *conn,

@@ -20,8 +20,9 @@
 #include "gateway/worker_inside.h"
 
 #define ACCEPT_BUSY_BATCH \
-        16            /* per turn while a broadcast walks: signals go first (contract line 12) */
-#define CACHE_TICKS 4 /* cache_tick every so many wheel ticks: 256 ms */
+        16               /* per turn while a broadcast walks: signals go first (contract line 12) */
+#define CACHE_TICKS    4 /* cache_tick every so many wheel ticks: 256 ms */
+#define TALLY_EVERY_MS 250 /* and the control thread's 500: an ack is in Redis within a second */
 
 /* --- sockets --------------------------------------------------------------------------------- */
 
@@ -143,7 +144,29 @@ static void on_loaded(void *owner, void *waiter, enum cache_answer answer,
         guest_loaded(worker, waiter, answer, response);
 }
 
+static void on_tally(evutil_socket_t fd, short what, void *arg)
+{
+        struct worker *worker = arg;
+
+        (void)fd;
+        (void)what;
+        worker->is_telling = false;
+        worker_letters_tally(
+            worker); /* if there was no memory for it, the turn's end tries again */
+}
+
 /* --- the end of a turn ----------------------------------------------------------------------- */
+
+/* Only while there is something to tell. */
+static void keep_telling(struct worker *worker)
+{
+        static const struct timeval in = { .tv_usec = TALLY_EVERY_MS * 1000 };
+
+        if (worker->is_telling || worker->tally.n_news == 0 || worker->options.control == NULL)
+                return;
+        worker->is_telling = true;
+        check(event_add(worker->on_tally, &in) == 0);
+}
 
 /* Only while some timer runs: a node without devices sleeps. */
 static void keep_ticking(struct worker *worker)
@@ -166,12 +189,15 @@ static void end_turn(struct worker *worker)
 
         conn_reap(worker);
         keep_ticking(worker);
+        keep_telling(worker);
         for (unsigned phase = CONN_LOADING; phase < CONN_DEAD; phase++)
                 busy += worker->in_phase[phase];
         metric_set(&m_guests, worker->in_phase[CONN_HEAD] + (int64_t)busy - worker->n_conns);
         if (worker->is_draining &&
-            busy == 0) /* whoever only holds a keep-alive open has nothing to lose */
+            busy == 0) { /* whoever only holds a keep-alive open has nothing to lose */
+                worker_letters_tally(worker);
                 atomic_store_explicit(&worker->is_empty, true, memory_order_release);
+        }
 }
 
 static void *run(void *arg)
@@ -208,7 +234,10 @@ static enum err create_loop(struct worker *worker)
                 return err;
         worker->on_tick = event_new(worker->base, -1, EV_PERSIST, on_tick, worker);
         worker->on_drain = evtimer_new(worker->base, worker_letters_drain, worker);
-        return worker->on_tick != NULL && worker->on_drain != NULL ? OK : ERR_NOMEM;
+        worker->on_tally = evtimer_new(worker->base, on_tally, worker);
+        return worker->on_tick != NULL && worker->on_drain != NULL && worker->on_tally != NULL
+                   ? OK
+                   : ERR_NOMEM;
 }
 
 static enum err create_parts(struct worker *worker)
@@ -231,6 +260,8 @@ static enum err create_parts(struct worker *worker)
 static void free_parts(struct worker *worker)
 {
         listener_destroy(worker->listener);
+        if (worker->on_tally != NULL)
+                event_free(worker->on_tally);
         if (worker->on_drain != NULL)
                 event_free(worker->on_drain);
         if (worker->on_tick != NULL)

@@ -10,13 +10,19 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "base/mailbox.h"
 #include "fanout/entry.h"
+#include "fanout/report.h"
 #include "fanout/snapshot.h"
 #include "gateway/door.h"
 #include "prefetch/loader.h"
 #include "proto/names.h"
 
 struct worker;
+
+/* What this worker counted for these signals since the last call: to be added up. `owner` is the mailbox's;
+ * runs on its thread. */
+typedef void worker_tally_fn(void *owner, const struct report_part *parts, size_t n);
 
 struct worker_options {
         unsigned index;
@@ -29,6 +35,8 @@ struct worker_options {
         struct door_rules rules;
         struct loader *loader; /* borrowed, outlives the worker; NULL: every prefetch is answered 503 */
         uint32_t handshake_ms; /* from accept to a whole request head; 0 = 5 s */
+        struct mailbox *control; /* borrowed, outlives the worker; NULL: nobody asks what was counted */
+        worker_tally_fn *on_tally;
 };
 
 /* Listens, starts the thread. Until the first install devices are refused with 503. On ERR_IO *ret_why is
@@ -45,7 +53,7 @@ void worker_confirmed(struct worker *worker);
 uint64_t worker_devices(const struct worker *worker); /* sessions held; relaxed read of an atomic */
 
 /* Stop accepting, tell every device `goaway drain`, close with 1012 by `within_ms`. worker_is_empty turns
- * true when all have gone. */
+ * true when all have gone, and the letter with the last counts is posted. */
 void worker_drain(struct worker *worker, uint32_t within_ms);
 bool worker_is_empty(const struct worker *worker);
 void worker_destroy(struct worker *worker); /* closes what is left, joins the thread */

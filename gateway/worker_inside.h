@@ -16,6 +16,7 @@
 #include "gateway/listener.h"
 #include "gateway/poller.h"
 #include "gateway/pool.h"
+#include "gateway/tally.h"
 #include "gateway/worker.h"
 #include "prefetch/cache.h"
 
@@ -51,6 +52,10 @@ struct worker {
         struct conn *dead;
         struct broadcast broadcast;
 
+        struct tally tally;     /* for the delivery report */
+        struct event *on_tally; /* hands it over; runs while there is news */
+        bool is_telling;
+
         bool is_draining, is_stopping;
         uint64_t drained_by_ms;
         uint32_t drain_left; /* conns[] below this have not been told yet */
@@ -76,4 +81,5 @@ static inline uint32_t worker_now(const struct worker *worker)
 /* --- worker_letters.c, for worker.c */
 
 void worker_letters_drain(evutil_socket_t fd, short what, void *arg); /* one slice; runs on_drain */
-void worker_letters_stop(struct worker *worker); /* control thread: close all, end the loop */
+void worker_letters_stop(struct worker *worker);  /* control thread: close all, end the loop */
+void worker_letters_tally(struct worker *worker); /* to the control thread: what was counted */

@@ -1,6 +1,6 @@
 /* gateway/worker_letters.c -- what the control thread tells a worker: news of the log (install,
  * entries, confirmed), drain, stop. The functions that post are the control thread's, those that
- * run are the worker's.
+ * run are the worker's. And the one letter of the other direction: what the worker counted.
  *
  * Ring and snapshot change together, within one letter, and nothing else runs meanwhile: a reset
  * sent at any time is the state at the ring's head, exactly. */
@@ -57,6 +57,31 @@ static void settle(struct worker *worker, struct news *news)
         broadcast_kick(worker);
 }
 
+static void tally_begun(struct worker *worker, struct entry *const *entries, size_t n, bool live)
+{
+        int64_t wall_ms = clock_wall_ms();
+
+        for (size_t i = n > TALLY_SIGNALS ? n - TALLY_SIGNALS : 0; i < n; i++)
+                tally_begin(&worker->tally, &entries[i]->signal, live ? worker->n_conns : 0, live,
+                            worker->now_ms, wall_ms);
+}
+
+/* Entries read back from the log: those beyond the old head go to the devices that are here, like
+ * any signal; the others only to devices that come and ask. In another epoch that holds for all:
+ * who is here gets the state instead. */
+static void tally_installed(struct worker *worker, const struct news *news,
+                            const struct token *before)
+{
+        size_t known = 0;
+
+        tally_epoch(&worker->tally, snapshot_token(news->snapshot)->epoch);
+        while (known < news->n && (before->epoch != worker->tally.epoch ||
+                                   news->entries[known]->signal.token.seq <= before->seq))
+                known++;
+        tally_begun(worker, news->entries, known, false);
+        tally_begun(worker, news->entries + known, news->n - known, true);
+}
+
 static void run_install(struct letter *letter, void *owner)
 {
         struct news *news = (struct news *)letter;
@@ -72,6 +97,7 @@ static void run_install(struct letter *letter, void *owner)
         ring_install(after, &base, snapshot_parent(news->snapshot));
         for (size_t i = 0; i < news->n; i++)
                 ring_push(after, news->entries[i]);
+        tally_installed(worker, news, ring_head(before));
         for (uint32_t i = 0; i < worker->n_conns; i++)
                 session_rejudge(&worker->conns[i]->session, before, after);
         worker->ring = after;
@@ -90,6 +116,7 @@ static void run_entries(struct letter *letter, void *owner)
         worker->now_ms = clock_mono_ms();
         for (size_t i = 0; i < news->n; i++)
                 ring_push(worker->ring, news->entries[i]);
+        tally_begun(worker, news->entries, news->n, true);
         settle(worker, news);
 }
 
@@ -214,4 +241,37 @@ static void run_stop(struct letter *letter, void *owner)
 void worker_letters_stop(struct worker *worker)
 {
         post_order(worker, run_stop, 0);
+}
+
+/* --- what was counted ------------------------------------------------------------------------ */
+
+struct counted {
+        struct letter letter;
+        worker_tally_fn *on_tally;
+        size_t n;
+        struct report_part parts[];
+};
+
+static void run_counted(struct letter *letter, void *owner)
+{
+        struct counted *counted = (struct counted *)letter;
+
+        counted->on_tally(owner, counted->parts, counted->n);
+        free(counted);
+}
+
+void worker_letters_tally(struct worker *worker)
+{
+        size_t n = worker->tally.n_news;
+        struct counted *counted;
+
+        if (n == 0 || worker->options.control == NULL)
+                return;
+        counted = malloc(sizeof(*counted) + n * sizeof(counted->parts[0]));
+        if (counted == NULL)
+                return; /* it is counted still: the next time */
+        counted->letter.run = run_counted;
+        counted->on_tally = worker->options.on_tally;
+        counted->n = tally_take(&worker->tally, counted->parts, n);
+        mailbox_post(worker->options.control, &counted->letter);
 }

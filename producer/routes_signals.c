@@ -1,10 +1,12 @@
-/* producer/routes_signals.c -- the signal log, as producers read it back. The log may have been
- * trimmed at its beginning: an answer then says so (`trimmed`), since a list with a hole looks like
- * a whole one. */
+/* producer/routes_signals.c -- the signal log, as producers read it back, and the delivery report
+ * of one signal. The log may have been trimmed at its beginning: an answer then says so
+ * (`trimmed`), since a list with a hole looks like a whole one. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "fanout/reader.h"
+#include "fanout/report.h"
 #include "producer/admin_inside.h"
 #include "producer/view.h"
 
@@ -14,7 +16,8 @@ struct question {
         struct pending pending; /* first */
         seqno after;
         size_t limit;
-        bool is_one; /* the signal after + 1 alone */
+        bool is_one; /* the signal after + 1 alone, with its report */
+        struct signal signal;
 };
 
 /* `head` is of the same moment as the entries: with a later one, a signal that came in between
@@ -35,16 +38,46 @@ static void answer_many(struct question *question, struct entry *const *entries,
                              (int)is_trimmed));
 }
 
-static void answer_one(struct question *question, struct entry *const *entries, size_t n)
+static void end(struct question *question)
 {
-        if (n > 0)
-                reply_view(question->pending.request, 200, view_signal(&entries[0]->signal));
-        else
-                httpd_reply_problem(
-                    question->pending.request, 404, "signal-not-found", "No such signal",
-                    "The log has no signal of this number: it is not there yet, or "
-                    "so old that it was trimmed. GET /v1/signals lists what is kept.",
-                    NULL);
+        pending_finish(&question->pending);
+        free(question);
+}
+
+static void on_report(void *owner, enum err err, const struct report *report)
+{
+        struct question *question = owner;
+
+        if (pending_is_open(&question->pending)) {
+                if (err != OK)
+                        reply_redis(question->pending.request, err);
+                else
+                        reply_view(question->pending.request, 200,
+                                   view_signal_report(&question->signal, report));
+                pending_answered(&question->pending);
+        }
+        end(question);
+}
+
+/* The parts are told apart by the signal's epoch and tag, so the signal is read first. */
+static void ask_report(struct question *question, const struct signal *signal)
+{
+        const struct admin_options *options = &question->pending.admin->options;
+        enum err err;
+
+        question->signal = *signal;
+        err = report_read(options->redis, options->ns, &question->signal, clock_wall_ms(),
+                          on_report, question);
+        if (err != OK)
+                on_report(question, err, NULL);
+}
+
+static void answer_none(struct question *question)
+{
+        httpd_reply_problem(question->pending.request, 404, "signal-not-found", "No such signal",
+                            "The log has no signal of this number: it is not there yet, or "
+                            "so old that it was trimmed. GET /v1/signals lists what is kept.",
+                            NULL);
 }
 
 static void on_signals(void *owner, enum err err, struct entry *const *entries, size_t n,
@@ -53,16 +86,19 @@ static void on_signals(void *owner, enum err err, struct entry *const *entries, 
         struct question *question = owner;
 
         if (pending_is_open(&question->pending)) {
+                if (err == OK && question->is_one && n > 0) {
+                        ask_report(question, &entries[0]->signal);
+                        return;
+                }
                 if (err != OK)
                         reply_redis(question->pending.request, err);
                 else if (question->is_one)
-                        answer_one(question, entries, n);
+                        answer_none(question);
                 else
                         answer_many(question, entries, n, head);
                 pending_answered(&question->pending);
         }
-        pending_finish(&question->pending);
-        free(question);
+        end(question);
 }
 
 static void ask_signals(struct admin *admin, struct httpd_request *request, seqno after,

@@ -93,6 +93,69 @@ json_t *view_signals(struct entry *const *entries, size_t n)
         return array;
 }
 
+/* --- delivery report ------------------------------------------------------------------------- */
+
+static json_t *view_percentile(const struct latency *latency, unsigned percent)
+{
+        return latency->n > 0 ? json_integer(latency_percentile(latency, percent)) : json_null();
+}
+
+static json_t *view_latency(const struct latency *latency)
+{
+        return json_pack("{s:I, s:o, s:o, s:o, s:o}", "devices", (json_int_t)latency->n, "p50",
+                         view_percentile(latency, 50), "p90", view_percentile(latency, 90), "p99",
+                         view_percentile(latency, 99), "max", view_percentile(latency, 100));
+}
+
+static json_t *view_part(const struct report_part *part)
+{
+        return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "connected",
+                         (json_int_t)part->connected, "written", (json_int_t)part->written,
+                         "silent", (json_int_t)part->silent, "acked", (json_int_t)part->acked,
+                         "said", (json_int_t)part->said, "told", view_latency(&part->told), "acted",
+                         view_latency(&part->acted));
+}
+
+/* `into` with the members of `more`, which is taken; NULL, and both freed, without memory. */
+static json_t *joined(json_t *into, json_t *more)
+{
+        if (into == NULL || more == NULL || json_object_update(into, more) != 0) {
+                json_decref(into);
+                into = NULL;
+        }
+        json_decref(more);
+        return into;
+}
+
+static json_t *view_report_node(const struct report_node *node)
+{
+        json_t *made = json_pack("{s:s, s:o, s:o, s:b, s:b}", "name", node->name, "started",
+                                 view_time_or_null(node->started), "seen", view_time(node->seen),
+                                 "gone", (int)node->gone, "reported", (int)node->has_part);
+
+        return joined(made, view_part(&node->part));
+}
+
+static json_t *view_report(const struct report *report)
+{
+        const struct latency *told = &report->sum.told;
+        json_t *nodes = json_array(), *made;
+
+        for (size_t i = 0; i < report->n; i++)
+                nodes = appended(nodes, view_report_node(&report->nodes[i]));
+        made = json_pack("{s:b, s:b, s:I, s:o, s:o, s:o, s:o, s:o}", "complete",
+                         (int)report->complete, "partial", (int)report->partial, "unreadable",
+                         (json_int_t)report->unreadable, "p50_ms", view_percentile(told, 50),
+                         "p90_ms", view_percentile(told, 90), "p99_ms", view_percentile(told, 99),
+                         "max_ms", view_percentile(told, 100), "nodes", nodes);
+        return joined(made, view_part(&report->sum));
+}
+
+json_t *view_signal_report(const struct signal *signal, const struct report *report)
+{
+        return joined(view_signal(signal), json_pack("{s:o}", "report", view_report(report)));
+}
+
 json_t *view_row(const struct bundle_row *row)
 {
         return json_pack("{s:s, s:s, s:I, s:s}", "cohort", row->cohort, "sha256", row->sha256,

@@ -7,6 +7,7 @@
 #include "fanout/entry.h"
 #include "fanout/event.h"
 #include "fanout/presence.h"
+#include "fanout/report.h"
 #include "prefetch/bundle.h"
 #include "proto/message.h"
 #include "proto/token.h"
@@ -19,6 +20,8 @@ json_t *view_change(const struct token *token, const char *durability, const str
 json_t *view_events(const struct event *events, size_t n);
 json_t *view_signal(const struct signal *signal);
 json_t *view_signals(struct entry *const *entries, size_t n);
+/* The signal, and its delivery report as the member `report`. */
+json_t *view_signal_report(const struct signal *signal, const struct report *report);
 json_t *view_row(const struct bundle_row *row);      /* {cohort, sha256, size, content_type} */
 json_t *view_rows(const struct bundle_index *index); /* NULL index = [] */
 json_t *view_nodes(const struct presence *nodes, size_t n);

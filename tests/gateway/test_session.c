@@ -585,8 +585,9 @@ Test(session, leaving_is_said_once_and_closes_with_its_reason)
 Test(session, an_ack_counts_up_to_what_was_sent_and_never_down)
 {
         static const struct {
-                seqno ack, acked;
-        } table[] = { { 3, 3 }, { 2, 3 }, { 5, 5 }, { 6, 5 }, { SEQNO_MAX, 5 } };
+                seqno ack, acked, from; /* acked - from: how many are new */
+        } table[] = { { 3, 3, 0 }, { 2, 3, 3 }, { 3, 3, 3 },        { 5, 5, 3 },
+                      { 5, 5, 5 }, { 6, 5, 5 }, { SEQNO_MAX, 5, 5 } };
         struct ring *ring = log_ring(8, 0, 5);
         struct session session = live_session(ring);
 
@@ -594,8 +595,69 @@ Test(session, an_ack_counts_up_to_what_was_sent_and_never_down)
         for (size_t i = 0; i < countof(table); i++) {
                 const struct message ack = { .type = MESSAGE_ACK, .ack = { .seq = table[i].ack } };
 
-                cr_assert(eq(int, session_message(&session, &ack, ring, 0).what, DO_NOTHING));
+                struct session_action action = session_message(&session, &ack, ring, 0);
+
                 cr_assert(eq(u64, session.acked, table[i].acked), "row %zu", i);
+                if (table[i].from == table[i].acked) {
+                        cr_assert(eq(int, action.what, DO_NOTHING), "row %zu", i);
+                        continue;
+                }
+                cr_assert(eq(int, action.what, DO_ACKED), "row %zu", i);
+                cr_assert(eq(u64, action.acked_from, table[i].from), "row %zu", i);
+                cr_assert(eq(u64, action.seq, table[i].acked), "row %zu", i);
+        }
+        ring_destroy(ring);
+}
+
+static struct session_action ack_of(struct session *session, const struct ring *ring, seqno seq)
+{
+        const struct message ack = { .type = MESSAGE_ACK, .ack = { .seq = seq } };
+
+        return session_message(session, &ack, ring, 0);
+}
+
+Test(session, a_reset_leaves_nothing_to_acknowledge_before_it)
+{
+        struct ring *ring = log_ring(8, 0, 5);
+        struct session session = { 0 };
+        struct session_action action;
+
+        session_join(&session, &config, ring, NULL, false, 0, 0);
+        cr_assert(eq(int, session_next(&session, ring).what, DO_RESET));
+        cr_assert(eq(int, ack_of(&session, ring, 5).what, DO_NOTHING));
+        log_push(ring, 6);
+        cr_assert(eq(int, session_next(&session, ring).what, DO_ENTRY));
+        action = ack_of(&session, ring, 6);
+        cr_assert(eq(int, action.what, DO_ACKED));
+        cr_assert(eq(u64, action.acked_from, 5));
+        ring_destroy(ring);
+}
+
+Test(session, who_resumes_acknowledges_what_came_after_and_its_own_place_if_that_is_what_it_says)
+{
+        struct ring *ring = log_ring(8, 0, 5);
+        struct token since = log_token(EPOCH, 0, 3);
+
+        for (int owed = 0; owed < 2; owed++) {
+                struct session session = { 0 };
+                struct session_action action;
+
+                session_join(&session, &config, ring, &since, false, 0, 0);
+                cr_assert(eq(int, ack_of(&session, ring, 2).what, DO_NOTHING));
+                if (owed != 0) { /* the connection broke before its ack of 3 was out */
+                        action = ack_of(&session, ring, 3);
+                        cr_assert(eq(int, action.what, DO_ACKED));
+                        cr_assert(eq(u64, action.acked_from, 2));
+                        cr_assert(eq(u64, action.seq, 3));
+                        cr_assert(eq(int, ack_of(&session, ring, 3).what, DO_NOTHING), "once");
+                }
+                while (session_next(&session, ring).what == DO_ENTRY)
+                        ;
+                action = ack_of(&session, ring, 5);
+                cr_assert(eq(int, action.what, DO_ACKED));
+                cr_assert(eq(u64, action.acked_from, 3),
+                          "what it had before it came is not counted");
+                cr_assert(eq(int, ack_of(&session, ring, 5).what, DO_NOTHING));
         }
         ring_destroy(ring);
 }

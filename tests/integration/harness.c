@@ -110,7 +110,7 @@ static bool said_ready(void *arg)
         node->port = port_said(log, " NODE-READY ");
         node->admin_port = port_said(log, " ADMIN-LISTENS ");
         free(log);
-        return node->port != 0 && node->admin_port != 0;
+        return node->port != 0; /* the admin API listens before that, if there is one */
 }
 
 void node_start(struct test_node *node, ...)
@@ -123,8 +123,11 @@ void node_start(struct test_node *node, ...)
 
         signal(SIGPIPE, SIG_IGN);
         if (!node->dir[0]) {
-                strcpy(node->dir, "/tmp/kickoff-test-XXXXXX");
-                if (!mkdtemp(node->dir))
+                const char *tmp = getenv("TMPDIR");
+
+                if (snprintf(node->dir, sizeof(node->dir), "%s/kickoff-test-XXXXXX",
+                             tmp && tmp[0] ? tmp : "/tmp") >= (int)sizeof(node->dir) ||
+                    !mkdtemp(node->dir))
                         give_up("mkdtemp: %s", strerror(errno));
         }
         snprintf(program, sizeof(program), "%s/kickoffd", bin_dir());
@@ -149,6 +152,8 @@ void node_start(struct test_node *node, ...)
                 fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
                 if (getppid() != parent || fd < 0 || dup2(fd, 2) < 0)
                         _exit(126);
+                if (node->in_child)
+                        node->in_child(node->in_child_arg);
                 execv(program, (char *const *)argv);
                 _exit(127);
         }
@@ -236,13 +241,14 @@ int64_t node_metric(const struct test_node *node, const char *prefix)
 
 /* -- producers -- */
 
-struct answer ask(const struct test_node *node, const char *method, const char *path,
-                  const char *body, const char *key)
+struct answer ask_within(const struct test_node *node, unsigned timeout_ms, const char *method,
+                         const char *path, const char *body, const char *key, bool *ret_unsent)
 {
         struct http_answer answer;
-        struct http_ask question = { .method = method, .timeout_ms = PATIENCE_MS };
+        struct http_ask question = { .method = method, .timeout_ms = timeout_ms };
         struct answer result = { 0 };
         char url[512], fresh[32];
+        enum err err;
         int n = 0;
 
         snprintf(url, sizeof(url), "%s%s", node->admin, path);
@@ -256,11 +262,24 @@ struct answer ask(const struct test_node *node, const char *method, const char *
                 question.body = body;
                 question.body_len = strlen(body);
         }
-        if (http_client_ask(&question, &answer) != OK)
-                give_up("no answer to %s %s", method, url);
+        err = http_client_ask(&question, &answer);
+        if (ret_unsent)
+                *ret_unsent = err == ERR_UNAVAILABLE;
+        if (err != OK)
+                return result;
         result.status = answer.status;
         result.json = json_loads(answer.body, 0, NULL);
         http_answer_fini(&answer);
+        return result;
+}
+
+struct answer ask(const struct test_node *node, const char *method, const char *path,
+                  const char *body, const char *key)
+{
+        struct answer result = ask_within(node, PATIENCE_MS, method, path, body, key, NULL);
+
+        if (result.status == 0)
+                give_up("no answer to %s %s%s", method, node->admin, path);
         return result;
 }
 

@@ -27,12 +27,16 @@ void wait_until(bool (*met)(void *arg), void *arg, const char *what);
 struct test_node {
         pid_t pid;
         char dir[64]; /* its own temporary directory: data/, log */
-        uint16_t port, admin_port;
+        uint16_t port, admin_port; /* admin_port 0: --admin=none */
         char url[64], admin[64]; /* ws://127.0.0.1:PORT, http://127.0.0.1:PORT */
+        /* Set by the test before node_start, or NULL: runs in the new process before it becomes
+         * kickoffd, at each start: a limit, an environment variable, a network namespace. */
+        void (*in_child)(void *arg);
+        void *in_child_arg;
 };
 
 /* kickoffd on free ports with one worker and these further arguments, up to a NULL; waits until it says
- * NODE-READY. */
+ * NODE-READY. Later arguments win over earlier ones, so --listen=127.0.0.1:PORT names a port. */
 void node_start(struct test_node *node, ...) __attribute__((sentinel));
 void node_kill(struct test_node *node);               /* kill -9, and waits until it is gone */
 int node_stop(struct test_node *node, int signal);    /* returns its exit status */
@@ -49,6 +53,9 @@ struct answer {
 /* `body` is JSON or NULL; `key` NULL draws a fresh Idempotency-Key. */
 struct answer ask(const struct test_node *node, const char *method, const char *path, const char *body,
                   const char *key);
+/* The same, but status 0 if no answer came within the time; ret_unsent (or NULL): not even connected. */
+struct answer ask_within(const struct test_node *node, unsigned timeout_ms, const char *method,
+                         const char *path, const char *body, const char *key, bool *ret_unsent);
 void answer_end(struct answer *answer);
 /* The same, where only success will do, for a node of one worker: returns the signal's seq, once that
  * worker has it too (0 if the answer has none). */

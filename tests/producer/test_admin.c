@@ -24,6 +24,7 @@
 #include "base/redis.h"
 #include "fanout/follower.h"
 #include "fanout/presence.h"
+#include "fanout/report.h"
 #include "tests/support/redis_server.h"
 
 #define GUARD_MS 20000 /* only a broken test waits so long for an answer ... */
@@ -432,6 +433,61 @@ Test(admin, a_whole_life_from_announcement_to_end)
         EXPECT_STATUS(get("/v1/signals/0"), 400);
         EXPECT_STATUS(get("/v1/signals?limit=1001"), 400);
         expect_signals("6");
+}
+
+/* --- delivery report ------------------------------------------------------------------------ */
+
+/* As node `field` would write it: 3 connected, all written after 40 ms, 2 acked. */
+static void write_part(const char *field, uint64_t epoch)
+{
+        struct report_part part = { .connected = 3, .written = 3, .acked = 2, .said = 1 };
+        struct buf text = BUF_INIT;
+        const char *token;
+
+        EXPECT_STATUS(get("/v1/signals/1"), 200);
+        token = json_string_value(json_object_get(last.json, "token"));
+        cr_assert(eq(int, token_parse(token, strlen(token), &part.token), OK));
+        part.token.epoch += epoch;
+        for (int i = 0; i < 3; i++)
+                latency_record(&part.told, 40);
+        latency_record(&part.acted, 7);
+        report_part_format(&part, clock_wall_ms(), &text);
+        test_redis_do(api.server, "HSET", "{" NS "}:report:1", field, text.data, NULL);
+        buf_fini(&text);
+}
+
+Test(admin, a_signal_comes_with_the_report_of_all_nodes)
+{
+        create_cup();
+        EXPECT_STATUS(get("/v1/signals/1"), 200);
+        EXPECT_MEMBER("kind", "create");
+        EXPECT_MEMBER("report.nodes", "[]");
+        EXPECT_MEMBER("report.complete", "false");
+        EXPECT_MEMBER("report.partial", "false");
+        EXPECT_MEMBER("report.p99_ms", "null");
+        EXPECT_MEMBER("report.told.devices", "0");
+        write_part("a/1", 0);
+        write_part("b/1000", 0);
+        write_part("c/1", 1); /* of a history that is gone */
+        test_redis_do(api.server, "HSET", "{" NS "}:report:1", "d/1", "nonsense", NULL);
+        EXPECT_STATUS(get("/v1/signals/1"), 200);
+        EXPECT_MEMBER("seq", "1");
+        EXPECT_MEMBER("report.connected", "6");
+        EXPECT_MEMBER("report.written", "6");
+        EXPECT_MEMBER("report.acked", "4");
+        EXPECT_MEMBER("report.said", "2");
+        EXPECT_MEMBER("report.p50_ms", "40");
+        EXPECT_MEMBER("report.max_ms", "40");
+        EXPECT_MEMBER("report.told.p99", "40");
+        EXPECT_MEMBER("report.acted.devices", "2");
+        EXPECT_MEMBER("report.acted.max", "7");
+        EXPECT_MEMBER("report.unreadable", "1");
+        EXPECT_MEMBER("report.partial", "true");
+        EXPECT_MEMBER("report.nodes.0.name", "a");
+        EXPECT_MEMBER("report.nodes.0.acked", "2");
+        EXPECT_MEMBER("report.nodes.1.started", "1970-01-01T00:00:01.000Z");
+        EXPECT_MEMBER("report.nodes.1.gone", "true");
+        EXPECT_MEMBER("report.nodes.2", "(none)");
 }
 
 Test(admin, a_trimmed_log_says_so_and_where_to_go_on)

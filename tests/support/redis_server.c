@@ -2,14 +2,17 @@
  * blocking API and not base/redis.h, so that a test never judges the link by means of the link. */
 #include "tests/support/redis_server.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,9 +27,12 @@
 #define STARTUP_MS    20000
 
 struct test_redis {
+        struct test_redis_options options;
         char dir[64];
         char socket[96];
         char url[112];
+        char host[64], port_text[8], config[160];
+        uint16_t port;
         char *arguments[ARGUMENTS_MAX]; /* the test's own, copied */
         int n;
         pid_t pid;
@@ -68,12 +74,31 @@ static bool answers(struct test_redis *redis)
         return ready;
 }
 
+/* As kickoffd chooses its private one (gateway/embedded_redis.h). */
+static void become_server(char **argv)
+{
+        const char *chosen = getenv("KICKOFF_REDIS_SERVER");
+
+        if (chosen != NULL && chosen[0] != '\0') {
+                execvp(chosen, argv);
+        } else {
+                execvp("redis-server", argv);
+                execvp("valkey-server", argv);
+        }
+        perror("redis-server");
+        _exit(127);
+}
+
 static void run_server(struct test_redis *redis, pid_t parent)
 {
-        char *argv[ARGUMENTS_MAX + 24] = {
+        char *argv[ARGUMENTS_MAX + 32] = {
                 "redis-server",
+                "--bind",
+                redis->host[0] ? redis->host : "127.0.0.1",
+                "--protected-mode",
+                "no",
                 "--port",
-                "0",
+                redis->port_text,
                 "--unixsocket",
                 redis->socket,
                 "--dir",
@@ -89,6 +114,11 @@ static void run_server(struct test_redis *redis, pid_t parent)
                 "--logfile",
                 "redis.log",
         };
+        char *file_argv[ARGUMENTS_MAX + 32] = {
+                "redis-server", redis->config, "--unixsocket", redis->socket,
+                "--dir",        redis->dir,    "--logfile",    "redis.log",
+        };
+        char *sentinel_argv[] = { "redis-server", redis->config, "--sentinel", NULL };
         int log;
 
         /* Dies with the test, however that ends. The parent may have died before the call. */
@@ -100,13 +130,17 @@ static void run_server(struct test_redis *redis, pid_t parent)
         dup2(log, 1);
         for (int fd = 3; fd < 1024; fd++)
                 close(fd); /* a socket under test must not live on in here */
-        memcpy(argv + 17, redis->arguments, (size_t)redis->n * sizeof(char *));
-        execvp("redis-server", argv);
-        perror("redis-server");
-        _exit(127);
+        if (redis->options.in_child != NULL)
+                redis->options.in_child(redis->options.arg);
+        memcpy(argv + 21, redis->arguments, (size_t)redis->n * sizeof(char *));
+        memcpy(file_argv + 8, redis->arguments, (size_t)redis->n * sizeof(char *));
+        become_server(redis->options.sentinel != NULL ? sentinel_argv
+                      : redis->options.conf != NULL   ? file_argv
+                                                      : argv);
 }
 
-static void spawn(struct test_redis *redis)
+/* False if it ended instead of answering. */
+static bool spawn(struct test_redis *redis)
 {
         const struct timespec step = { 0, 5 * 1000 * 1000 };
         pid_t parent = getpid();
@@ -117,33 +151,107 @@ static void spawn(struct test_redis *redis)
         if (redis->pid == 0)
                 run_server(redis, parent);
         for (int waited_ms = 0; !answers(redis); waited_ms += 5) {
-                if (waitpid(redis->pid, NULL, WNOHANG) == redis->pid)
-                        give_up(redis, "ended at once; see redis.log there");
+                if (test_redis_has_ended(redis))
+                        return false;
                 if (waited_ms > STARTUP_MS)
                         give_up(redis, "does not answer");
                 nanosleep(&step, NULL);
         }
+        return true;
 }
 
-struct test_redis *test_redis_start(const char *argument, ...)
+/* One that nobody has now. In another network namespace it is nobody's either, as good as always.
+ */
+static uint16_t free_port(void)
+{
+        struct sockaddr_in address = { .sin_family = AF_INET,
+                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        socklen_t len = sizeof(address);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        check(fd >= 0 && bind(fd, (struct sockaddr *)&address, len) == 0 &&
+              getsockname(fd, (struct sockaddr *)&address, &len) == 0);
+        close(fd);
+        return ntohs(address.sin_port);
+}
+
+static void choose_addresses(struct test_redis *redis)
+{
+        snprintf(redis->socket, sizeof(redis->socket), "%s/redis.sock", redis->dir);
+        snprintf(redis->url, sizeof(redis->url), "unix://%s", redis->socket);
+        if (redis->options.host != NULL) {
+                redis->port = free_port();
+                snprintf(redis->host, sizeof(redis->host), "%s", redis->options.host);
+                snprintf(redis->url, sizeof(redis->url), "redis://%s:%u", redis->host, redis->port);
+        }
+        snprintf(redis->port_text, sizeof(redis->port_text), "%u", redis->port);
+}
+
+/* A sentinel rewrites its configuration as it learns, so it must be a file, and is written once. */
+static void write_sentinel_config(struct test_redis *redis)
+{
+        FILE *file;
+
+        snprintf(redis->config, sizeof(redis->config), "%s/sentinel.conf", redis->dir);
+        file = fopen(redis->config, "w");
+        if (file == NULL)
+                give_up(redis, "cannot write sentinel.conf");
+        fprintf(file,
+                "bind %s\nport %u\nunixsocket %s\ndir %s\nlogfile redis.log\nprotected-mode no\n%s",
+                redis->host, redis->port, redis->socket, redis->dir, redis->options.sentinel);
+        fclose(file);
+}
+
+static struct test_redis *start(const struct test_redis_options *options, const char *argument,
+                                va_list more)
 {
         struct test_redis *redis = calloc(1, sizeof(*redis));
-        va_list more;
+        const char *tmp = getenv("TMPDIR");
 
         check(redis != NULL);
         signal(SIGPIPE, SIG_IGN);
-        strcpy(redis->dir, "/tmp/kickoff-redis-XXXXXX");
-        if (mkdtemp(redis->dir) == NULL)
+        redis->options = *options;
+        if (options->dir != NULL)
+                snprintf(redis->dir, sizeof(redis->dir), "%s", options->dir);
+        else if (snprintf(redis->dir, sizeof(redis->dir), "%s/kickoff-redis-XXXXXX",
+                          tmp != NULL && tmp[0] ? tmp : "/tmp") >= (int)sizeof(redis->dir) ||
+                 mkdtemp(redis->dir) == NULL)
                 give_up(redis, "cannot make the directory");
-        snprintf(redis->socket, sizeof(redis->socket), "%s/redis.sock", redis->dir);
-        snprintf(redis->url, sizeof(redis->url), "unix://%s", redis->socket);
-        va_start(more, argument);
+        choose_addresses(redis);
+        if (options->sentinel != NULL)
+                write_sentinel_config(redis);
+        if (options->conf != NULL)
+                snprintf(redis->config, sizeof(redis->config), "%s", options->conf);
         for (; argument != NULL; argument = va_arg(more, const char *)) {
                 check(redis->n < ARGUMENTS_MAX);
                 redis->arguments[redis->n++] = strdup(argument);
         }
+        if (!spawn(redis))
+                give_up(redis, "ended at once; see redis.log there");
+        return redis;
+}
+
+struct test_redis *test_redis_start(const char *argument, ...)
+{
+        const struct test_redis_options none = { 0 };
+        struct test_redis *redis;
+        va_list more;
+
+        va_start(more, argument);
+        redis = start(&none, argument, more);
         va_end(more);
-        spawn(redis);
+        return redis;
+}
+
+struct test_redis *test_redis_start_as(const struct test_redis_options *options,
+                                       const char *argument, ...)
+{
+        struct test_redis *redis;
+        va_list more;
+
+        va_start(more, argument);
+        redis = start(options, argument, more);
+        va_end(more);
         return redis;
 }
 
@@ -182,6 +290,11 @@ const char *test_redis_url(const struct test_redis *redis)
         return redis->url;
 }
 
+uint16_t test_redis_port(const struct test_redis *redis)
+{
+        return redis->port;
+}
+
 const char *test_redis_dir(const struct test_redis *redis)
 {
         return redis->dir;
@@ -202,10 +315,23 @@ void test_redis_kill(struct test_redis *redis)
         redis->pid = 0;
 }
 
-void test_redis_restart(struct test_redis *redis)
+bool test_redis_has_ended(struct test_redis *redis)
+{
+        if (redis->pid != 0 && waitpid(redis->pid, NULL, WNOHANG) == redis->pid)
+                redis->pid = 0;
+        return redis->pid == 0;
+}
+
+bool test_redis_try_restart(struct test_redis *redis)
 {
         test_redis_kill(redis);
-        spawn(redis);
+        return spawn(redis);
+}
+
+void test_redis_restart(struct test_redis *redis)
+{
+        if (!test_redis_try_restart(redis))
+                give_up(redis, "ended at once after a restart; see redis.log there");
 }
 
 void test_redis_pause(struct test_redis *redis)
