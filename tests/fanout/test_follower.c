@@ -521,6 +521,11 @@ Test(follower, an_older_copy_leads_forward_never_back)
         cr_assert(eq(str, (char *)state_of(&node, "final")->stage, "ended"));
         cr_assert(eq(u64, state_of(&node, "final")->version, 3));
 
+        /* Its epoch alone is enough, though no record is missing. */
+        test_redis_do(f.server, "COPY", META ":copy", META, "REPLACE", NULL);
+        run_until(f.base, node.installs == 4 && follower_is_ready(node.follower));
+        cr_assert(eq(uint, generation(&node), 4));
+
         /* Whoever comes later is told the same. */
         node_start(&late, &f, 100, 0);
         run_until(f.base, follower_is_ready(late.follower));
