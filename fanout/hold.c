@@ -60,11 +60,26 @@ static void tell(struct waiter *waiter, enum hold_end end)
         done(owner, end); /* may come back with hold_await, or destroy us */
 }
 
-static void arm(struct hold *hold, unsigned wait_ms)
+static void arm(struct hold *hold, uint64_t wait_ms)
 {
         const struct timeval wait = { .tv_usec = (suseconds_t)wait_ms * 1000 };
 
         check(event_add(hold->timer, &wait) == 0);
+}
+
+/* For the next look, or the next deadline. */
+static void arm_for_next(struct hold *hold)
+{
+        uint64_t now_ms = clock_mono_ms(), wait_ms = HOLD_LOOK_MS;
+        struct waiter *waiter;
+
+        TAILQ_FOREACH(waiter, &hold->waiters, entry)
+        {
+                uint64_t left_ms = waiter->deadline_ms > now_ms ? waiter->deadline_ms - now_ms : 0;
+
+                wait_ms = left_ms < wait_ms ? left_ms : wait_ms;
+        }
+        arm(hold, wait_ms);
 }
 
 /* One at a time, for whoever is told may destroy us: the timer comes back at once for the next. */
@@ -93,7 +108,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         if (TAILQ_EMPTY(&hold->waiters) || tell_the_late(hold))
                 return;
         look(hold);
-        arm(hold, HOLD_LOOK_MS); /* while anybody waits: for deadlines, and to look again */
+        arm_for_next(hold);
 }
 
 /* --- release ---------------------------------------------------------------------------------- */

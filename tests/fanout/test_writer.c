@@ -391,6 +391,70 @@ Test(writer, a_user_that_may_not_publish_changes_nothing)
         fixture_stop(&f);
 }
 
+static void expect_refused(struct fixture *f, const char *needle)
+{
+        struct result result = fixture_command(f, "final", COMMAND_START);
+        char *record = test_redis_ask(f->server, "HGET", "{" NS "}:events", "final", NULL);
+
+        cr_assert(eq(int, result.outcome.kind, OUTCOME_UNAVAILABLE), "%s", result.why);
+        cr_assert(contains(result.why, needle), "%s", result.why);
+        cr_assert(contains(record, "\"version\":1"), "%s", record);
+        free(record);
+}
+
+Test(writer, an_append_to_a_log_that_lost_what_the_node_saw_is_refused)
+{
+        struct fixture f = fixture_start();
+        char tag[17];
+        struct token first = fixture_create(&f, "final").outcome.token;
+
+        f.log->keep = true;
+        f.log->witness = fixture_create(&f, "other").outcome.token;
+        token_hex(first.tag, tag);
+        test_redis_do(f.server, "XDEL", "{" NS "}:log", "2-0", NULL);
+        test_redis_do(f.server, "HSET", "{" NS "}:meta", "seq", "1", "tag", tag, NULL);
+        expect_refused(&f, "has lost");
+
+        /* As long as before, and longer, but with another history. */
+        test_redis_do(f.server, "HSET", "{" NS "}:meta", "seq", "2", "tag", "00000000000000bb",
+                      NULL);
+        expect_refused(&f, "has lost");
+        test_redis_do(f.server, "XADD", "{" NS "}:log", "3-0", "tag", "00000000000000cc", "prev",
+                      "00000000000000bb", NULL);
+        test_redis_do(f.server, "HSET", "{" NS "}:meta", "seq", "3", "tag", "00000000000000cc",
+                      NULL);
+        expect_refused(&f, "has lost");
+        fixture_stop(&f);
+}
+
+Test(writer, an_append_in_another_epoch_is_refused)
+{
+        struct fixture f = fixture_start();
+
+        fixture_create(&f, "final");
+        f.log->keep = true;
+        f.log->witness = fixture_place(f.server);
+        test_redis_do(f.server, "HSET", "{" NS "}:meta", "epoch", "0002bbbbbbbbbbbb", NULL);
+        expect_refused(&f, "another epoch");
+        test_redis_do(f.server, "DEL", "{" NS "}:meta", NULL);
+        expect_refused(&f, "another epoch");
+        f.log->witness = (struct token){ 0 };
+        expect_refused(&f, "not read the log");
+        fixture_stop(&f);
+}
+
+Test(writer, a_change_says_in_which_epoch_it_was_made)
+{
+        struct fixture f = fixture_start();
+        struct result created = fixture_create(&f, "final");
+        char *record = test_redis_ask(f.server, "HGET", "{" NS "}:events", "final", NULL);
+
+        cr_assert(eq(u64, created.outcome.event.epoch, created.outcome.token.epoch));
+        cr_assert(contains(record, "\"epoch\":\"0001aaaaaaaaaaaa\""), "%s", record);
+        free(record);
+        fixture_stop(&f);
+}
+
 #define WRITERS 20
 
 Test(writer, twenty_writers_at_once_make_numbers_without_a_hole)
