@@ -159,6 +159,21 @@ local function state(keys, args)
   return answer
 end
 
+-- One event's record, as everybody may see it.
+-- KEYS meta log events; ARGV event, witness's epoch seq tag -> record|nil
+local function event(keys, args)
+  local meta = meta_of(keys[1])
+  local place = place_of(meta, keys[2], witness_of(args[2], args[3], args[4]))
+  local record = redis.call('HGET', keys[3], args[1])
+  for _, entry in ipairs(held_entries(meta, keys[2], tonumber(place[2]))) do
+    if field_of(entry, 'event') == args[1] then
+      local before = field_of(entry, 'before')
+      record = before ~= '' and before or false
+    end
+  end
+  return record
+end
+
 -- KEYS meta log; ARGV from to count, witness's epoch seq tag -> place, {stream entries}
 local function range(keys, args)
   local meta = meta_of(keys[1])
@@ -316,7 +331,8 @@ local function append(keys, args)
     redis.call('DEL', drafts_key)
   end
   if seq % TRIM_EVERY == 0 then
-    trim(log_key, seq, tonumber(args[12]), tonumber(args[13]), tonumber(args[14]))
+    -- What is held back must stay.
+    trim(log_key, hold > 0 and meta.mark or seq, tonumber(args[12]), tonumber(args[13]), tonumber(args[14]))
   end
   if hold > 0 then
     return { 'held', token, record }
@@ -381,7 +397,7 @@ end
 -- The log goes on in a new epoch, if there is none, or if the caller proves that it lost something: a
 -- place, an epoch at least as late, or newer records. Compare-and-set on the epoch: of many callers one wins.
 -- KEYS meta log events
--- ARGV expected_epoch ('' = no log) fresh_epoch fresh_tag, witness's epoch seq tag, event record event record ...
+-- ARGV expected_epoch ('' = no log) fresh_epoch (its generation may be raised) fresh_tag, witness's epoch seq tag, event record event record ...
 -- -> 'renewed' | 'intact' (nothing was lost) | 'changed' (the epoch is not the expected one), then the place
 local function renew(keys, args)
   local meta_key, log_key, events_key = unpack(keys)
@@ -413,10 +429,15 @@ local function renew(keys, args)
   elseif meta and #newer == 0 and (not witness or generation(meta.epoch) > generation(witness.epoch)) then
     return answer('intact')
   end
-  if generation(fresh) <= generation(meta and meta.epoch) or
-    generation(fresh) <= generation(witness and witness.epoch) then
-    return redis.error_reply('ERR a new epoch must be of a later generation')
+  -- Later than all that is known, here too: records may remember epochs that a lost `meta` does not.
+  local last = math.max(generation(fresh) - 1, generation(meta and meta.epoch), generation(witness and witness.epoch))
+  for _, record in ipairs(redis.call('HVALS', events_key)) do
+    last = math.max(last, generation(cjson.decode(record).epoch))
   end
+  if last >= 0xffff then
+    return redis.error_reply('ERR there is no later generation for a new epoch')
+  end
+  fresh = string.format('%04x', last + 1) .. string.sub(fresh, 5)
   local refused = forbidden{
     { 'DEL', log_key }, { 'DEL', meta_key }, { 'HSET', meta_key, 'f', 'v' }, { 'HSET', events_key, 'f', 'v' },
     { 'HDEL', events_key, 'f' },
@@ -449,6 +470,7 @@ redis.register_function('kickoff1_release', release)
 redis.register_function('kickoff1_renew', renew)
 reads('kickoff1_head', head)
 reads('kickoff1_state', state)
+reads('kickoff1_event', event)
 reads('kickoff1_range', range)
 reads('kickoff1_lookup', lookup)
 reads('kickoff1_tail', tail)

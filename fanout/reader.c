@@ -16,7 +16,7 @@ struct question {
         reader_signals_fn *on_signals;
         reader_request_fn *on_request;
         void *owner;
-        bool one; /* HGET: the reply is the record itself */
+        bool one; /* the reply is the record itself */
 };
 
 static int by_start(const void *left, const void *right)
@@ -41,14 +41,26 @@ static enum err take_record(const struct redis_reply *reply, struct event *out)
         return ERR_IO;
 }
 
+/* The record itself, or the state: place, whether something was lost, records. */
 static void take_events(const struct question *question, const struct redis_reply *reply)
 {
-        size_t n = question->one ? redis_type(reply) == REDIS_STRING : redis_count(reply);
-        struct event *events = calloc(n + 1, sizeof(*events));
-        enum err err = events == NULL ? ERR_NOMEM : OK;
+        const struct redis_reply *records =
+            question->one ? reply : redis_at(reply, ANSWER_PLACE_MEMBERS + 1);
+        size_t n = 0;
+        struct event *events;
+        enum err err = OK;
 
+        if (question->one)
+                n = redis_type(reply) == REDIS_STRING;
+        else if (records != NULL)
+                n = redis_count(records);
+        else
+                err = ERR_IO;
+        events = calloc(n + 1, sizeof(*events));
+        if (events == NULL)
+                err = ERR_NOMEM;
         for (size_t i = 0; i < n && err == OK; i++)
-                err = take_record(question->one ? reply : redis_at(reply, i), &events[i]);
+                err = take_record(question->one ? reply : redis_at(records, i), &events[i]);
         if (err == OK && n > 1)
                 qsort(events, n, sizeof(events[0]), by_start);
         question->on_events(question->owner, err, err == OK ? events : NULL, err == OK ? n : 0);
@@ -80,17 +92,21 @@ static struct question *make_question(void *owner)
 enum err reader_events(struct redis *redis, const char *ns, const char *event,
                        reader_events_fn *done, void *owner)
 {
-        char key[KEY_MAX + 1];
-        const char *const all[] = { "HVALS", key }, *const one[] = { "HGET", key, event };
+        char meta[KEY_MAX + 1], log[KEY_MAX + 1], events[KEY_MAX + 1];
+        const char *const all[] = { "FCALL_RO", "kickoff1_state", "3", meta, log, events };
+        const char *const one[] = { "FCALL_RO", "kickoff1_event", "3", meta, log, events, event };
         struct question *question = make_question(owner);
         enum err err;
 
         if (question == NULL)
                 return ERR_NOMEM;
-        key_format(key, ns, KEY_EVENTS, NULL);
+        key_format(meta, ns, KEY_META, NULL);
+        key_format(log, ns, KEY_LOG, NULL);
+        key_format(events, ns, KEY_EVENTS, NULL);
         question->on_events = done;
         question->one = event != NULL;
-        err = redis_command(redis, on_events, question, question->one ? 3 : 2,
+        err = redis_command(redis, on_events, question,
+                            question->one ? (int)countof(one) : (int)countof(all),
                             question->one ? one : all, NULL);
         if (err != OK)
                 free(question);

@@ -4,6 +4,23 @@
 
 #include "tests/fanout/replicas.h"
 
+static void keep_version(void *owner, enum err err, const struct event *events, size_t n)
+{
+        cr_assert(eq(int, err, OK));
+        cr_assert(eq(sz, n, 1));
+        *(uint64_t *)owner = events[0].state.version;
+}
+
+/* As a producer reads it. */
+static uint64_t version_read(struct fleet *fleet, const char *event)
+{
+        uint64_t version = 0;
+
+        cr_assert(eq(int, reader_events(fleet->f.redis, NS, event, keep_version, &version), OK));
+        run_until(fleet->f.base, version != 0);
+        return version;
+}
+
 /* Nobody who reads the log, by whatever function, sees more than the first entry of the event. */
 static void expect_nothing_seen(struct fleet *fleet)
 {
@@ -18,6 +35,8 @@ static void expect_nothing_seen(struct fleet *fleet)
         cr_assert(strstr(range, "\"kind\"") == NULL, "%s", range);
         cr_assert(strstr(state, "\"version\":1") != NULL, "%s", state);
         cr_assert(strstr(state, "\"version\":2") == NULL, "%s", state);
+        cr_assert(eq(u64, version_read(fleet, NULL), 1));
+        cr_assert(eq(u64, version_read(fleet, "final"), 1));
         cr_assert(eq(sz, fleet->n_heard, 1));
         free(range);
         free(state);
