@@ -61,13 +61,29 @@ struct past *history_find(const struct history *history, const struct token *tok
         return NULL;
 }
 
-bool history_epoch_is_broken(const struct history *history, uint64_t epoch)
+bool history_is_before(const struct history *history, const struct token *place,
+                       const struct token *token)
+{
+        struct token at = *token;
+
+        while (at.epoch == place->epoch && at.seq > place->seq) {
+                const struct past *past = history_find(history, &at);
+
+                if (past == NULL)
+                        return false;
+                at.tag = past->prev;
+                at.seq--;
+        }
+        return token_equal(&at, place);
+}
+
+uint64_t history_parent(const struct history *history, uint64_t epoch)
 {
         for (unsigned i = 0; i < history->n; i++) {
-                if (history->pasts[i].token.epoch == epoch && history->pasts[i].lost)
-                        return true;
+                if (history->pasts[i].token.epoch == epoch && history->pasts[i].token.seq == 0)
+                        return history->pasts[i].parent;
         }
-        return false;
+        return 0;
 }
 
 static uint64_t mix(uint64_t hash, uint64_t value)

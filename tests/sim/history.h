@@ -12,15 +12,19 @@
 
 struct past {
         struct token token;
-        uint64_t prev;        /* tag before it; 0 at the beginning of an epoch */
-        struct signal signal; /* seq > 0 */
-        uint64_t state;       /* of all events, after it */
-        uint64_t sent_ms;     /* virtual */
-        char key[24];         /* request key; empty = none */
-        bool safe;            /* on disk, as fsync mode wants it before anybody hears of it */
-        bool acknowledged;    /* a producer was told */
-        bool lost;            /* the log had to do without it since */
-        bool wiped;           /* it and all before it were deleted */
+        uint64_t parent;            /* seq 0: the epoch before it */
+        uint64_t prev;              /* tag before it; 0 at the beginning of an epoch */
+        struct signal signal;       /* seq > 0 */
+        uint64_t version_before;    /* of the event; 0 = there was none */
+        uint64_t state;             /* of all events, after it */
+        uint64_t sent_ms, shown_ms; /* virtual; shown 0 = held back */
+        uint64_t released_ms[3];    /* by each server, last */
+        char key[24];               /* request key; empty = none */
+        bool safe;                  /* on the disk of who wrote it, unless the mode is memory */
+        bool acknowledged;          /* a producer was told */
+        bool lost;                  /* a log that somebody follows had to do without it since */
+        unsigned on, ever;          /* servers, as bits, in whose data it counts; or ever did */
+        bool was_on;                /* scratch: on the server at hand, before what is happening */
 };
 
 struct history {
@@ -36,8 +40,11 @@ void history_fini(struct history *history);
 unsigned history_add(struct history *history, const struct past *past);
 /* NULL if the log never had this place. Good until the next history_add. */
 struct past *history_find(const struct history *history, const struct token *token);
-/* Has this epoch ever lost anything? Then its numbers may have been given twice. */
-bool history_epoch_is_broken(const struct history *history, uint64_t epoch);
+/* Is `place` on the way that led to `token`, within one epoch? */
+bool history_is_before(const struct history *history, const struct token *place,
+                       const struct token *token);
+
+uint64_t history_parent(const struct history *history, uint64_t epoch); /* 0 = none */
 
 uint64_t history_hash(const struct event_state *state);
 uint64_t history_hash_all(const struct event_state *states, size_t n);

@@ -11,77 +11,8 @@
 #include "tests/sim/sim_device.h"
 #include "tests/sim/sim_node.h"
 
-#define KEYS_LOOKED_BACK 400 /* commits; a producer gives up long before */
-
-/* --- commits -------------------------------------------------------------------------------- */
-
-void invariants_committed(struct world *world, const struct past *past)
-{
-        const struct history *history = &world->history;
-        struct token before = { past->token.epoch, past->token.seq - 1, past->prev };
-        const struct past *last = history_find(history, &before);
-        unsigned this = (unsigned)(past - history->pasts);
-        bool has_version = false;
-
-        if (last == NULL || last->lost)
-                invariants_broken(world, "line 4 one_order",
-                                  "%" PRIu64 " does not follow what the log has", past->token.seq);
-        for (unsigned i = this; i > 0 && !has_version; i--) {
-                const struct past *other = &history->pasts[i - 1];
-
-                if (other->lost || other->wiped ||
-                    strcmp(other->signal.state.event, past->signal.state.event) != 0)
-                        continue;
-                has_version = true;
-                if (past->signal.state.version != other->signal.state.version + 1)
-                        invariants_broken(world, "line 13 one_winner",
-                                          "version %" PRIu64 " after %" PRIu64,
-                                          past->signal.state.version, other->signal.state.version);
-        }
-        for (unsigned i = this; i > 0 && this - i < KEYS_LOOKED_BACK; i--) {
-                const struct past *other = &history->pasts[i - 1];
-
-                if (!other->lost && !other->wiped && other->key[0] != '\0' &&
-                    strcmp(other->key, past->key) == 0)
-                        invariants_broken(world, "line 3 same_key",
-                                          "key %s made %" PRIu64 " and %" PRIu64, past->key,
-                                          other->token.seq, past->token.seq);
-        }
-        for (unsigned i = 0; i < this && world->epochs; i++) {
-                /* One that crashed before its sync was heard of by nobody. */
-                if (history->pasts[i].safe && history->pasts[i].token.epoch == past->token.epoch &&
-                    history->pasts[i].token.seq == past->token.seq)
-                        invariants_broken(world, "line 7 new_epoch",
-                                          "%" PRIu64 " was given a second time in one epoch",
-                                          past->token.seq);
-        }
-}
-
-void invariants_acknowledged(struct world *world, const char *key, const struct token *token,
-                             uint64_t version, uint64_t wanted)
-{
-        struct past *past = history_find(&world->history, token);
-
-        if (past == NULL || strcmp(past->key, key) != 0)
-                invariants_broken(world, "line 3 same_key",
-                                  "a producer was told %" PRIu64 ", not its own", token->seq);
-        if (!past->safe)
-                invariants_broken(world, "line 1 durable",
-                                  "%" PRIu64 " was acknowledged before its sync", token->seq);
-        if (wanted != 0 && version != wanted)
-                invariants_broken(world, "line 13 one_winner",
-                                  "expected to make version %" PRIu64 ", made %" PRIu64, wanted,
-                                  version);
-        past->acknowledged = true;
-}
-
-void invariants_lost(struct world *world, const struct past *past, bool rolled_back)
-{
-        if (world->server.fsync && !rolled_back && past->acknowledged)
-                invariants_broken(world, "line 1 durable",
-                                  "%" PRIu64 " was acknowledged, and a crash lost it",
-                                  past->token.seq);
-}
+#define LOSS_MS      5000 /* head once a second, state twice a second, waits of 500 and 300 ms */
+#define LOSS_MS_SLOW 9000 /* and a lost answer is awaited for up to 6 s instead of 2 */
 
 /* --- states --------------------------------------------------------------------------------- */
 
@@ -103,45 +34,117 @@ static const struct past *expect_state(struct world *world, const char *who, uns
         return past;
 }
 
-static struct note *note_on(const struct world *world, struct notes *notes, uint64_t epoch)
+static bool is_earlier(struct rank a, struct rank b)
+{
+        return a.generation < b.generation ||
+               (a.generation == b.generation && a.version < b.version);
+}
+
+static unsigned number_of(const char *event)
+{
+        unsigned number = (unsigned)atoi(event + 1);
+
+        check(number < EVENTS_AT_ALL);
+        return number;
+}
+
+/* What the node now remembers of each event, or of the one that was changed last. */
+static void take_ranks(const struct node *node, const struct past *past, bool installed,
+                       struct rank ranks[EVENTS_AT_ALL])
+{
+        struct book_record records[EVENTS_AT_ALL];
+        size_t n;
+
+        if (!installed) {
+                memcpy(ranks, node->newest, sizeof(node->newest));
+                ranks[number_of(past->signal.state.event)] =
+                    (struct rank){ token_generation(past->token.epoch),
+                                   past->signal.state.version };
+                return;
+        }
+        memset(ranks, 0, sizeof(node->newest));
+        n = book_later_than(node->book, NULL, 0, records, EVENTS_AT_ALL);
+        for (size_t i = 0; i < n; i++) {
+                struct event event;
+
+                check(event_parse(records[i].record, strlen(records[i].record), &event) == OK);
+                ranks[number_of(records[i].event)] =
+                    (struct rank){ token_generation(event.epoch), event.state.version };
+        }
+}
+
+/* A node never goes back, and never lets go of a later record: not even over many epochs. */
+static void expect_node_forward(struct world *world, struct node *node, const struct past *past,
+                                bool installed)
+{
+        const struct token *now = &past->token, *before = &node->highest;
+        struct rank ranks[EVENTS_AT_ALL];
+
+        if (before->epoch != 0 &&
+            (now->epoch == before->epoch
+                 ? now->seq < before->seq
+                 : token_generation(now->epoch) <= token_generation(before->epoch)))
+                invariants_broken(world, "line 7 never_backwards",
+                                  "node %u: to %" PRIu64 " of generation %u after %" PRIu64
+                                  " of %u",
+                                  node->index, now->seq, token_generation(now->epoch), before->seq,
+                                  token_generation(before->epoch));
+        take_ranks(node, past, installed, ranks);
+        for (unsigned event = 0; event < EVENTS_AT_ALL; event++) {
+                if (is_earlier(ranks[event], node->newest[event]))
+                        invariants_broken(world, "line 7 nothing_forgotten",
+                                          "node %u: event e%u is at version %" PRIu64
+                                          " of generation %u, it was at %" PRIu64 " of %u",
+                                          node->index, event, ranks[event].version,
+                                          ranks[event].generation, node->newest[event].version,
+                                          node->newest[event].generation);
+        }
+        node->highest = *now;
+        memcpy(node->newest, ranks, sizeof(ranks));
+}
+
+static struct note *note_on(struct notes *notes, uint64_t epoch)
 {
         struct note *note;
 
         for (unsigned i = 0; i < EPOCHS_NOTED; i++) {
-                if (notes->of[i].epoch == epoch)
+                if (notes->of[i].last.epoch == epoch)
                         return &notes->of[i];
         }
-        if (!world->epochs)
-                notes->next = 0;
         note = &notes->of[notes->next++ % EPOCHS_NOTED];
-        *note = (struct note){ .epoch = epoch };
+        *note = (struct note){ .last = { .epoch = epoch } };
         return note;
 }
 
-/* `forgets`: a reset or an install. It may lead back if this epoch lost something and goes on under
- * the same name. */
-static void expect_forward(struct world *world, const char *who, unsigned index, bool forgets,
-                           const struct token *token, const struct event_state *states, size_t n,
-                           struct notes *notes)
+/* May a log that a node follows be without this place? */
+static bool may_be_gone(const struct world *world, const struct token *place,
+                        const struct token *now)
 {
-        struct note *note = note_on(world, notes, token->epoch);
+        const struct past *past = history_find(&world->history, place);
+
+        if (past != NULL && place->epoch == now->epoch && place->seq <= now->seq)
+                return !history_is_before(&world->history, place, now);
+        return past != NULL && (past->lost || world->counted_failovers > 0);
+}
+
+/* Within an epoch a device is led back by nothing but a reset, and only from a place that a log had
+ * to do without since; also if it was in another epoch meanwhile. */
+static void expect_device_forward(struct world *world, struct device *device, bool was_reset)
+{
+        const struct token *place = &device->place;
+        struct note *note = note_on(&device->notes, place->epoch);
         uint64_t now[EVENTS_AT_ALL] = { 0 };
-        bool leads_back = token->seq < note->highest;
+        bool leads_back = place->seq < note->last.seq;
 
-        for (size_t i = 0; i < n; i++) {
-                unsigned event = (unsigned)atoi(states[i].event + 1);
-
-                check(event < EVENTS_AT_ALL);
-                now[event] = states[i].version;
-        }
+        for (size_t i = 0; i < device->n_states; i++)
+                now[number_of(device->states[i].event)] = device->states[i].version;
         for (unsigned event = 0; event < EVENTS_AT_ALL; event++)
                 leads_back |= now[event] < note->newest[event];
-        if (leads_back &&
-            (!forgets || world->epochs || !history_epoch_is_broken(&world->history, token->epoch)))
+        if (leads_back && (!was_reset || !may_be_gone(world, &note->last, place)))
                 invariants_broken(world, "line 7 never_backwards",
-                                  "%s %u: to %" PRIu64 " after %" PRIu64 " of the same epoch", who,
-                                  index, token->seq, note->highest);
-        note->highest = token->seq;
+                                  "device %u: to %" PRIu64 " after %" PRIu64 " of the same epoch",
+                                  device->index, place->seq, note->last.seq);
+        note->last = *place;
         memcpy(note->newest, now, sizeof(now));
 }
 
@@ -150,50 +153,106 @@ void invariants_node(struct world *world, struct node *node, bool installed)
         const struct token *token = snapshot_token(node->snapshot);
         size_t n;
         const struct event_state *states = snapshot_events(node->snapshot, &n);
+        const struct past *past;
 
         if (installed && !token_equal(token, &node->core.head))
                 invariants_broken(world, "line 6 no_silent_gap",
                                   "node %u installed what it did not say", node->index);
-        expect_state(world, "node", node->index, token, states, n);
-        expect_forward(world, "node", node->index, installed, token, states, n, &node->notes);
+        past = expect_state(world, "node", node->index, token, states, n);
+        if (past->shown_ms == 0)
+                invariants_broken(world, "line 2 no_phantoms",
+                                  "node %u is at %" PRIu64 ", which is held back", node->index,
+                                  token->seq);
+        expect_node_forward(world, node, past, installed);
 }
 
 /* --- sight ---------------------------------------------------------------------------------- */
 
-/* For how long has the log been ahead of this node? */
-static uint64_t behind_ms(const struct world *world, const struct node *node)
+static uint64_t later(uint64_t a, uint64_t b)
 {
-        const struct history *history = &world->history;
-        const struct past *at = history_find(history, &node->core.head);
+        return a > b ? a : b;
+}
 
-        if (at == NULL || at->lost)
+/* The server that this node follows, if it can be reached; NULL = none. */
+static const struct server *followed(const struct world *world, const struct node *node)
+{
+        const struct server *server = &world->servers[node->links.server[LINK_CALLS]];
+
+        return node->links.up[LINK_CALLS] && server->is_up && server->is_primary ? server : NULL;
+}
+
+/* For how long has that log been ahead of this node? */
+static uint64_t behind_ms(const struct world *world, const struct node *node,
+                          const struct server *server)
+{
+        const struct token *head = &node->core.head;
+        struct model_op *next;
+        const struct past *past;
+
+        if (model_head(server->model, head).token.epoch != head->epoch ||
+            model_range(server->model, head->seq + 1, head->seq + 1, 1, head, &next) == 0 ||
+            next->prev != head->tag)
                 return 0;
-        for (unsigned i = (unsigned)(at - history->pasts) + 1; i < history->n; i++) {
-                const struct past *next = &history->pasts[i];
-
-                if (next->prev == at->token.tag && next->token.epoch == at->token.epoch &&
-                    !next->lost)
-                        return world->now_ms - next->sent_ms;
-        }
-        return 0;
+        past = &world->history.pasts[next->past];
+        return past->shown_ms != 0
+                   ? world->now_ms - later(past->shown_ms, past->released_ms[server->index])
+                   : 0;
 }
 
 void invariants_node_sight(struct world *world, struct node *node)
 {
-        struct token head = model_head(world->server.model);
-        bool says_fine = !follower_is_stale(&node->core, world->now_ms);
+        const struct server *server = followed(world, node);
 
-        if (!says_fine)
+        if (follower_is_stale(&node->core, world->now_ms))
                 return;
         if (world->now_ms - node->answered_ms > FOLLOWER_STALE_MS)
                 invariants_broken(world, "line 8 blindness",
                                   "node %u heard nothing for %" PRIu64 " ms and is content",
                                   node->index, world->now_ms - node->answered_ms);
-        if (head.epoch == node->core.head.epoch && head.seq > node->core.head.seq &&
-            behind_ms(world, node) > FOLLOWER_STALE_MS)
+        if (server == NULL || world->now_ms - node->links.since_ms[LINK_CALLS] < FOLLOWER_STALE_MS)
+                return; /* what it heard of another one may still do */
+        if (behind_ms(world, node, server) > FOLLOWER_STALE_MS)
                 invariants_broken(world, "line 8 blindness",
                                   "node %u is behind for %" PRIu64 " ms and is content",
-                                  node->index, behind_ms(world, node));
+                                  node->index, behind_ms(world, node, server));
+}
+
+/* Does the log that it follows lack what this node holds? */
+static bool is_lost_there(const struct server *server, const struct token *head)
+{
+        struct model_record *unused[1];
+        uint64_t there = model_data(server->model)->meta.epoch;
+        bool lost = false;
+
+        if (there != head->epoch)
+                return token_generation(there) <= token_generation(head->epoch);
+        (void)model_state(server->model, head, 0, unused, &lost);
+        return lost;
+}
+
+void invariants_node_loss(struct world *world, struct node *node)
+{
+        const struct server *server = followed(world, node);
+        uint64_t since_ms;
+
+        if (server == NULL || node->core.head.epoch == 0 || !node->links.up[LINK_MESSAGES] ||
+            sim_redis_is_silent(world, node) || world->now_ms < server->still_until_ms)
+                node->troubled_ms = world->now_ms;
+        if (server == NULL || node->core.head.epoch == 0 ||
+            !is_lost_there(server, &node->core.head)) {
+                node->lost_ms = 0;
+                return;
+        }
+        if (node->lost_ms == 0)
+                node->lost_ms = world->now_ms;
+        since_ms = later(later(node->lost_ms, node->troubled_ms), server->hurt_ms);
+        since_ms = later(
+            since_ms, later(node->links.since_ms[LINK_CALLS], node->links.since_ms[LINK_MESSAGES]));
+        if (world->now_ms - since_ms > (world->breaks_links ? LOSS_MS : LOSS_MS_SLOW))
+                invariants_broken(world, "line 7 new_epoch",
+                                  "node %u holds %" PRIu64 ", which the log lost, for %" PRIu64
+                                  " ms without a new epoch",
+                                  node->index, node->core.head.seq, world->now_ms - since_ms);
 }
 
 /* --- workers -------------------------------------------------------------------------------- */
@@ -203,8 +262,7 @@ static bool log_is_whole(const struct world *world)
 {
         const unsigned *rate = world->faults.rate;
 
-        return !faults_may_lose(world) && rate[FAULT_REDIS_WIPE] == 0 &&
-               rate[FAULT_REDIS_LOSE_META] == 0 && rate[FAULT_REDIS_TRIM] == 0 &&
+        return !faults_may_lose(world) && rate[FAULT_REDIS_TRIM] == 0 &&
                rate[FAULT_UNREADABLE] == 0;
 }
 
@@ -255,6 +313,22 @@ void invariants_conn(struct world *world, const struct sim_conn *conn)
 
 /* --- devices -------------------------------------------------------------------------------- */
 
+/* The mode's promise was kept before it was shown. */
+static void expect_shown(struct world *world, const struct device *device, const struct past *past)
+{
+        if (past == NULL)
+                return; /* expect_state() says so */
+        if (!past->safe)
+                invariants_broken(world, "line 2 no_phantoms",
+                                  "device %u was sent %" PRIu64 " before its sync", device->index,
+                                  past->token.seq);
+        if (past->shown_ms == 0 || !invariants_has_copies(world, past))
+                invariants_broken(world, "line 2 no_phantoms",
+                                  "device %u was shown %" PRIu64
+                                  ", which fewer than %u replicas hold",
+                                  device->index, past->token.seq, world->durability.replicas);
+}
+
 void invariants_device_signal(struct world *world, struct device *device,
                               const struct signal *signal)
 {
@@ -267,10 +341,7 @@ void invariants_device_signal(struct world *world, struct device *device,
                 invariants_broken(world, "line 2 no_phantoms",
                                   "device %u was sent %" PRIu64 ", which nobody committed",
                                   device->index, token->seq);
-        if (!past->safe)
-                invariants_broken(world, "line 2 no_phantoms",
-                                  "device %u was sent %" PRIu64 " before its sync", device->index,
-                                  token->seq);
+        expect_shown(world, device, past);
         if (token->epoch != place->epoch || token->seq != place->seq + 1)
                 invariants_broken(world, "line 4 one_order",
                                   "device %u: %" PRIu64 " after %" PRIu64, device->index,
@@ -285,9 +356,9 @@ void invariants_device_reset(struct world *world, struct device *device, const s
                              enum reset_reason reason)
 {
         const struct token *place = &device->place;
-        const struct past *past = history_find(&world->history, place);
-        const struct past *now = history_find(&world->history, token);
         bool has_cause = true;
+
+        expect_shown(world, device, history_find(&world->history, token));
 
         switch (reason) {
         case RESET_NEW:
@@ -295,12 +366,13 @@ void invariants_device_reset(struct world *world, struct device *device, const s
                 break;
         case RESET_TRIMMED:
                 has_cause = token->epoch != place->epoch || token->seq > place->seq ||
-                            history_epoch_is_broken(&world->history, place->epoch);
+                            may_be_gone(world, place, token);
                 break;
         case RESET_FORKED:
-                /* Or the node is the one that still follows the history that is gone. */
-                has_cause =
-                    past != NULL && (past->lost || (!world->epochs && now != NULL && now->lost));
+                /* Its place is gone, or its epoch was continued by another. */
+                has_cause = token->epoch == place->epoch
+                                ? may_be_gone(world, place, token)
+                                : history_parent(&world->history, token->epoch) == place->epoch;
                 break;
         case RESET_UNKNOWN:
                 has_cause = token->epoch != place->epoch || device->sent_garbage;
@@ -326,8 +398,7 @@ void invariants_device_state(struct world *world, struct device *device, bool wa
                 invariants_broken(world, "line 6 no_silent_gap",
                                   "device %u is not where its SDK is", device->index);
         expect_state(world, "device", device->index, place, device->states, device->n_states);
-        expect_forward(world, "device", device->index, was_reset, place, device->states,
-                       device->n_states, &device->notes);
+        expect_device_forward(world, device, was_reset);
 }
 
 void invariants_device_closes(struct world *world, const struct device *device,

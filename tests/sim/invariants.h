@@ -18,18 +18,32 @@ void invariants_watch(struct world *world);
 void invariants_broken(struct world *world, const char *line, const char *fmt, ...)
     printf_like(3, 4);
 
-/* A write was carried out and is in the book: lines 3 same_key, 4 one_order, 13 one_winner. */
-void invariants_committed(struct world *world, const struct past *past);
+/* --- what is written (invariants_log.c) ------------------------------------------------------- */
+bool invariants_has_copies(const struct world *world, const struct past *past);
+/* Does this server have the change, or a later one of the same event? */
+bool invariants_is_kept(const struct model *model, const struct past *past);
+/* A write was carried out and is in the book: lines 3 same_key, 7 new_epoch, 13 one_winner. */
+void invariants_committed(struct world *world, const struct past *past, unsigned server,
+                          const struct token *witness);
+/* It is released to everybody: line 2 no_phantoms. */
+void invariants_shown(struct world *world, struct past *past, unsigned server);
 /* A producer was told: lines 1 durable, 3 same_key, 13 one_winner. `wanted` version or 0. */
 void invariants_acknowledged(struct world *world, const char *key, const struct token *token,
                              uint64_t version, uint64_t wanted);
-/* Redis came back with less: line 1 durable. `rolled_back`: more than the mode allows was taken. */
+/* A server came back with less: line 1 durable. `rolled_back`: more than the mode allows was taken.
+ */
 void invariants_lost(struct world *world, const struct past *past, bool rolled_back);
+/* A new epoch has begun there: lines 1 durable, 2 no_phantoms. */
+void invariants_renewed(struct world *world, const struct server *server);
 
-/* A node holds another state: lines 6 no_silent_gap, 7 never_backwards. */
+/* --- what is held ----------------------------------------------------------------------------- */
+/* A node holds another state: lines 2 no_phantoms, 6 no_silent_gap, 7 never_backwards,
+ * nothing_forgotten. */
 void invariants_node(struct world *world, struct node *node, bool installed);
 /* At every tick of a node: line 8 blindness. */
 void invariants_node_sight(struct world *world, struct node *node);
+/* The same: line 7 new_epoch. */
+void invariants_node_loss(struct world *world, struct node *node);
 /* A worker's ring has moved: line 11 bounds, 6 no_silent_gap. */
 void invariants_worker(struct world *world, struct worker *worker);
 /* It is told to leave since its lifetime is over: is it? */
@@ -51,5 +65,6 @@ void invariants_device_closes(struct world *world, const struct device *device,
 void invariants_node_closes(struct world *world, const struct sim_conn *conn,
                             enum close_reason reason);
 
+void invariants_at_quiet(struct world *world);
 void invariants_soon_after_quiet(struct world *world);
 void invariants_at_the_end(struct world *world);

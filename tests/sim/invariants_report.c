@@ -15,8 +15,7 @@ static void print_report(const struct world *world)
                world->step, world->now_ms);
         trace_print(&world->trace);
         faults_print(world);
-        printf("repeat with: sim --seed %" PRIu64 " --trace%s\n", world->seed,
-               world->epochs ? " --epochs" : "");
+        printf("repeat with: sim --seed %" PRIu64 " --trace\n", world->seed);
         fflush(stdout);
 }
 

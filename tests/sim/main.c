@@ -17,9 +17,8 @@
 #define JOBS_MAX    64
 
 static const char usage[] =
-    "usage: sim [--seeds N] [--from SEED] [--jobs J] [--epochs]   N seeds (2000) from SEED (1) on\n"
-    "       sim --seed SEED [--trace] [--epochs]                  one, and what happens in it\n"
-    "--epochs: a log that lost its tail must continue in a new epoch (contract line 7).\n"
+    "usage: sim [--seeds N] [--from SEED] [--jobs J]   N seeds (2000) from SEED (1) on\n"
+    "       sim --seed SEED [--trace]                  one, and what happens in it\n"
     "Exit status 1: a promise was broken; what, and how to see it again, is on stdout.\n";
 
 struct totals { /* shared by the processes */
@@ -110,12 +109,13 @@ static uint64_t number(const char *text)
 
 int main(int argc, char **argv)
 {
-        static const struct option table[] = {
-                { "seeds", required_argument, NULL, 'n' }, { "from", required_argument, NULL, 'f' },
-                { "seed", required_argument, NULL, 's' },  { "trace", no_argument, NULL, 't' },
-                { "jobs", required_argument, NULL, 'j' },  { "epochs", no_argument, NULL, 'e' },
-                { "help", no_argument, NULL, 'h' },        { NULL, 0, NULL, 0 }
-        };
+        static const struct option table[] = { { "seeds", required_argument, NULL, 'n' },
+                                               { "from", required_argument, NULL, 'f' },
+                                               { "seed", required_argument, NULL, 's' },
+                                               { "trace", no_argument, NULL, 't' },
+                                               { "jobs", required_argument, NULL, 'j' },
+                                               { "help", no_argument, NULL, 'h' },
+                                               { NULL, 0, NULL, 0 } };
         struct world_options options = { .seed = 0 };
         struct totals *totals;
         uint64_t seeds = 2000, from = 1;
@@ -141,9 +141,6 @@ int main(int argc, char **argv)
                         break;
                 case 'j':
                         jobs = (unsigned)number(optarg);
-                        break;
-                case 'e':
-                        options.epochs = true;
                         break;
                 default:
                         fputs(usage, option == 'h' ? stdout : stderr);

@@ -5,29 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRIM_EVERY 256 /* as in kickoff.lua */
-#define TRIM_STEP  512
-
 struct model {
         struct model_op **journal;
         size_t n_journal, journal_size;
-        /* Follows from the journal: */
-        struct token meta;
-        struct model_op **log, **events, **requests; /* borrowed lines; one per entry, event, key */
-        size_t n_log, log_size, n_events, events_size, n_requests, requests_size;
-        const struct model_op *drafts[EVENTS_MAX];
-        size_t n_drafts;
+        struct model_data data; /* follows from the journal */
 };
 
-static void push(struct model_op ***list, size_t *n, size_t *size, struct model_op *op)
-{
-        if (*n == *size) {
-                *size = *size > 0 ? *size * 2 : 64;
-                *list = realloc(*list, *size * sizeof((*list)[0]));
-                check(*list != NULL);
-        }
-        (*list)[(*n)++] = op;
-}
+#define push(list, n, size, element)                                          \
+        do {                                                                  \
+                if ((n) == (size)) {                                          \
+                        (size) = (size) > 0 ? (size)*2 : 64;                  \
+                        (list) = realloc((list), (size) * sizeof((list)[0])); \
+                        check((list) != NULL);                                \
+                }                                                             \
+                (list)[(n)++] = (element);                                    \
+        } while (0)
 
 struct model *model_create(void)
 {
@@ -37,17 +29,56 @@ struct model *model_create(void)
         return model;
 }
 
+/* --- records and lines ---------------------------------------------------------------------- */
+
+struct model_record *model_record_create(const char *event, const char *text, uint64_t epoch,
+                                         uint64_t version)
+{
+        struct model_record *record = calloc(1, sizeof(*record));
+
+        check(record != NULL);
+        record->refs = 1;
+        strcpy(record->event, event);
+        record->text = strdup(text);
+        check(record->text != NULL);
+        record->epoch = epoch;
+        record->version = version;
+        return record;
+}
+
+struct model_record *model_record_ref(struct model_record *record)
+{
+        record->refs++;
+        return record;
+}
+
+void model_record_unref(struct model_record *record)
+{
+        if (record == NULL || --record->refs > 0)
+                return;
+        free(record->text);
+        free(record->parsed);
+        free(record);
+}
+
+static void unref_line(struct model_op *op)
+{
+        if (--op->refs > 0)
+                return;
+        entry_unref(op->entry);
+        model_record_unref(op->record);
+        model_record_unref(op->before);
+        for (size_t i = 0; i < op->n_records; i++)
+                model_record_unref(op->records[i]);
+        free(op->records);
+        free(op->body);
+        free(op);
+}
+
 static void free_lines(struct model *model, size_t down_to)
 {
-        while (model->n_journal > down_to) {
-                struct model_op *op = model->journal[--model->n_journal];
-
-                entry_unref(op->entry);
-                free(op->parsed);
-                free(op->record);
-                free(op->body);
-                free(op);
-        }
+        while (model->n_journal > down_to)
+                unref_line(model->journal[--model->n_journal]);
 }
 
 void model_destroy(struct model *model)
@@ -56,100 +87,161 @@ void model_destroy(struct model *model)
                 return;
         free_lines(model, 0);
         free(model->journal);
-        free(model->log);
-        free(model->events);
-        free(model->requests);
+        free(model->data.log);
+        free(model->data.events);
+        free(model->data.requests);
         free(model);
 }
 
 /* --- what a line does ----------------------------------------------------------------------- */
 
-static void forget_below(struct model *model, seqno below)
+const struct model_data *model_data(const struct model *model)
+{
+        return &model->data;
+}
+
+static void forget_below(struct model_data *data, seqno below)
 {
         size_t gone = 0;
 
-        while (gone < model->n_log && model->log[gone]->token.seq < below)
+        while (gone < data->n_log && data->log[gone]->token.seq < below)
                 gone++;
         if (gone == 0)
                 return;
-        model->n_log -= gone;
-        memmove(model->log, model->log + gone, model->n_log * sizeof(model->log[0]));
+        data->n_log -= gone;
+        memmove(data->log, data->log + gone, data->n_log * sizeof(data->log[0]));
 }
 
-static size_t find_event(const struct model *model, const char *event)
+size_t model_find_event(const struct model_data *data, const char *event)
 {
         size_t i = 0;
 
-        while (i < model->n_events && strcmp(model->events[i]->event, event) != 0)
+        while (i < data->n_events && strcmp(data->events[i]->event, event) != 0)
                 i++;
         return i;
 }
 
-static size_t find_draft(const struct model *model, const char *event)
+size_t model_find_draft(const struct model_data *data, const char *event)
 {
         size_t i = 0;
 
-        while (i < model->n_drafts && strcmp(model->drafts[i]->event, event) != 0)
+        while (i < data->n_drafts && strcmp(data->drafts[i]->event, event) != 0)
                 i++;
         return i;
 }
 
-static void apply_append(struct model *model, struct model_op *op)
+static void set_event(struct model_data *data, struct model_record *record)
 {
-        size_t event = find_event(model, op->event), draft = find_draft(model, op->event);
+        size_t i = model_find_event(data, record->event);
 
-        push(&model->log, &model->n_log, &model->log_size, op);
-        if (event < model->n_events)
-                model->events[event] = op;
+        if (i < data->n_events)
+                data->events[i] = record;
         else
-                push(&model->events, &model->n_events, &model->events_size, op);
-        model->meta = op->token;
-        if (op->key[0] != '\0')
-                push(&model->requests, &model->n_requests, &model->requests_size, op);
-        if (op->publish && draft < model->n_drafts)
-                model->drafts[draft] = model->drafts[--model->n_drafts];
-        forget_below(model, op->trim_below);
+                push(data->events, data->n_events, data->events_size, record);
 }
 
-static void apply(struct model *model, struct model_op *op)
+static void forget_event(struct model_data *data, const char *event)
 {
-        if (op->opened.epoch != 0) {
-                model->meta = op->opened;
-                model->n_log = 0;
+        size_t i = model_find_event(data, event);
+
+        if (i < data->n_events)
+                data->events[i] = data->events[--data->n_events];
+}
+
+static void apply_append(struct model_data *data, struct model_op *op)
+{
+        size_t draft = model_find_draft(data, op->event);
+
+        push(data->log, data->n_log, data->log_size, op);
+        set_event(data, op->record);
+        if (op->held && !data->has_mark) {
+                data->mark = data->meta.seq;
+                data->mark_tag = data->meta.tag;
         }
+        data->has_mark = op->held;
+        data->meta = op->token;
+        if (op->key[0] != '\0')
+                push(data->requests, data->n_requests, data->requests_size, op);
+        if (op->publish && draft < data->n_drafts)
+                data->drafts[draft] = data->drafts[--data->n_drafts];
+        forget_below(data, op->trim_below);
+}
+
+/* The changes that were held back when the log ended never happened. */
+static void take_back(struct model_data *data, seqno above)
+{
+        while (data->n_log > 0 && data->log[data->n_log - 1]->token.seq > above) {
+                struct model_op *op = data->log[--data->n_log];
+
+                if (op->before != NULL)
+                        set_event(data, op->before);
+                else
+                        forget_event(data, op->event);
+                for (size_t i = 0; i < data->n_requests; i++) {
+                        if (op->key[0] != '\0' && strcmp(data->requests[i]->key, op->key) == 0)
+                                data->requests[i--] = data->requests[--data->n_requests];
+                }
+        }
+}
+
+static void apply_renew(struct model_data *data, struct model_op *op)
+{
+        if (data->meta.epoch != 0)
+                take_back(data, op->taken_back_above);
+        data->n_log = 0;
+        data->meta = op->token;
+        data->parent = op->parent;
+        data->has_mark = false;
+        for (size_t i = 0; i < op->n_records; i++)
+                set_event(data, op->records[i]);
+}
+
+static void apply(struct model_data *data, struct model_op *op)
+{
         switch (op->kind) {
-        case MODEL_OPEN:
-                break;
         case MODEL_APPEND:
-                apply_append(model, op);
+                apply_append(data, op);
+                break;
+        case MODEL_RELEASE:
+                data->has_mark = true;
+                data->mark = op->token.seq;
+                data->mark_tag = op->token.tag;
+                break;
+        case MODEL_RENEW:
+                apply_renew(data, op);
+                break;
+        case MODEL_TOUCH:
                 break;
         case MODEL_DRAFT:
-                if (find_draft(model, op->event) == model->n_drafts) {
-                        check(model->n_drafts < countof(model->drafts));
-                        model->drafts[model->n_drafts++] = op;
+                if (model_find_draft(data, op->event) == data->n_drafts) {
+                        check(data->n_drafts < countof(data->drafts));
+                        data->drafts[data->n_drafts++] = op;
                 }
                 break;
         case MODEL_TRIM:
-                forget_below(model, op->trim_below);
+                forget_below(data, op->trim_below);
                 break;
         case MODEL_WIPE:
-                model->n_log = model->n_events = model->n_requests = model->n_drafts = 0;
-                model->meta = (struct token){ .epoch = 0 };
+                data->n_log = data->n_events = data->n_requests = data->n_drafts = 0;
+                data->meta = (struct token){ .epoch = 0 };
                 break;
         case MODEL_LOSE_META:
-                model->meta = (struct token){ .epoch = 0 };
+                data->meta = (struct token){ .epoch = 0 };
                 break;
         }
 }
 
-static struct model_op *write_line(struct model *model, const struct model_op *line)
+/* --- the journal ---------------------------------------------------------------------------- */
+
+struct model_op *model_write(struct model *model, const struct model_op *line)
 {
         struct model_op *op = malloc(sizeof(*op));
 
         check(op != NULL);
         *op = *line;
-        push(&model->journal, &model->n_journal, &model->journal_size, op);
-        apply(model, op);
+        op->refs = 1;
+        push(model->journal, model->n_journal, model->journal_size, op);
+        apply(&model->data, op);
         return op;
 }
 
@@ -166,169 +258,64 @@ struct model_op *model_line(const struct model *model, size_t i)
 
 void model_cut(struct model *model, size_t lines)
 {
+        struct model_data *data = &model->data;
+
         check(lines <= model->n_journal);
-        free_lines(model, lines);
-        model->n_log = model->n_events = model->n_requests = model->n_drafts = 0;
-        model->meta = (struct token){ .epoch = 0 };
+        if (lines == model->n_journal)
+                return;
+        data->n_log = data->n_events = data->n_requests = data->n_drafts = 0;
+        data->meta = (struct token){ .epoch = 0 };
+        data->has_mark = false;
         for (size_t i = 0; i < lines; i++)
-                apply(model, model->journal[i]);
+                apply(data, model->journal[i]);
+        free_lines(model, lines);
 }
 
-/* --- the functions -------------------------------------------------------------------------- */
-
-struct token model_head(const struct model *model)
+void model_follow(struct model *model, const struct model *other, size_t i)
 {
-        return model->meta;
+        struct model_op *op = model_line(other, i);
+
+        check(model->n_journal == i);
+        op->refs++;
+        push(model->journal, model->n_journal, model->journal_size, op);
+        apply(&model->data, op);
 }
 
-struct token model_open(struct model *model, uint64_t fresh_epoch, uint64_t fresh_tag)
-{
-        struct model_op line = { .kind = MODEL_OPEN, .opened = { fresh_epoch, 0, fresh_tag } };
-
-        if (model->meta.epoch == 0)
-                write_line(model, &line);
-        return model->meta;
-}
-
-size_t model_state(const struct model *model, size_t max, const struct model_op *ret_ops[])
-{
-        size_t n = model->n_events < max ? model->n_events : max;
-
-        for (size_t i = 0; i < n; i++)
-                ret_ops[i] = model->events[i];
-        return n;
-}
-
-size_t model_range(const struct model *model, seqno from, seqno to, size_t max,
-                   struct model_op *ret_ops[])
+size_t model_common(const struct model *a, const struct model *b)
 {
         size_t n = 0;
 
-        for (size_t i = 0; i < model->n_log && n < max; i++) {
-                seqno seq = model->log[i]->token.seq;
-
-                if (seq >= from && seq <= to)
-                        ret_ops[n++] = model->log[i];
-        }
+        while (n < a->n_journal && n < b->n_journal && a->journal[n] == b->journal[n])
+                n++;
         return n;
 }
 
-static uint64_t hash(const char *text)
-{
-        uint64_t value = UINT64_C(0xcbf29ce484222325);
-
-        while (*text != '\0')
-                value = (value ^ (uint8_t)*text++) * UINT64_C(0x100000001b3);
-        return value;
-}
-
-static const struct model_op *find_request(const struct model *model, const char *key)
-{
-        uint64_t key_hash = hash(key);
-
-        for (size_t i = 0; i < model->n_requests; i++) {
-                if (model->requests[i]->key_hash == key_hash &&
-                    strcmp(model->requests[i]->key, key) == 0)
-                        return model->requests[i];
-        }
-        return NULL;
-}
-
-void model_lookup(const struct model *model, const char *event, const char *key,
-                  const struct model_op **ret_event, const struct model_op **ret_request)
-{
-        size_t i = find_event(model, event);
-
-        *ret_event = i < model->n_events ? model->events[i] : NULL;
-        *ret_request = key != NULL ? find_request(model, key) : NULL;
-}
-
-static seqno where_to_trim(const struct model *model, const struct model_append *append, seqno seq)
-{
-        seqno first = model->n_log > 0 ? model->log[0]->token.seq : seq;
-        seqno below = first + TRIM_STEP;
-        size_t at = 0;
-
-        if (seq % TRIM_EVERY != 0)
-                return 0;
-        if (seq < append->keep_entries)
-                below = 0;
-        else if (seq - append->keep_entries < below)
-                below = seq - append->keep_entries;
-        while (at < model->n_log && model->log[at]->token.seq < below)
-                at++;
-        if (at == 0 || at == model->n_log) /* nothing before it; or only the new one, kept */
-                return 0;
-        return model->log[at]->sent < append->now - append->keep_ms ? model->log[at]->token.seq : 0;
-}
-
-enum model_answer model_append(struct model *model, const struct model_append *append,
-                               const struct model_op **ret_op)
-{
-        struct model_op line = { .kind = MODEL_APPEND,
-                                 .version = append->version,
-                                 .sent = append->sent,
-                                 .publish = append->publish };
-        bool has_key = append->fingerprint[0] != '\0';
-        const struct model_op *known = has_key ? find_request(model, append->key) : NULL;
-        const struct model_op *there, *unused;
-        struct token before = model->meta;
-
-        if (known != NULL && strcmp(known->fingerprint, append->fingerprint) != 0)
-                return MODEL_MISMATCH;
-        if (known != NULL) {
-                *ret_op = known;
-                return MODEL_REPLAYED;
-        }
-        model_lookup(model, append->event, NULL, &there, &unused);
-        if ((there != NULL ? there->version : 0) != append->expected) {
-                *ret_op = there;
-                return MODEL_STALE;
-        }
-        if (there == NULL && model->n_events >= append->events_max)
-                return MODEL_FULL;
-        if (append->publish && find_draft(model, append->event) == model->n_drafts)
-                return MODEL_NODRAFTS;
-
-        if (before.epoch == 0)
-                before = line.opened = (struct token){ append->fresh_epoch, 0, append->fresh_tag };
-        line.token = (struct token){ before.epoch, before.seq + 1, append->tag };
-        line.prev = before.tag;
-        strcpy(line.event, append->event);
-        if (has_key) {
-                strcpy(line.key, append->key);
-                line.key_hash = hash(line.key);
-                strcpy(line.fingerprint, append->fingerprint);
-        }
-        line.record = strdup(append->record);
-        line.body = strdup(append->body);
-        check(line.record != NULL && line.body != NULL);
-        line.trim_below = before.seq > 0 ? where_to_trim(model, append, line.token.seq) : 0;
-        *ret_op = write_line(model, &line);
-        return MODEL_COMMITTED;
-}
-
 /* --- what else may happen ------------------------------------------------------------------- */
+
+void model_touch(struct model *model)
+{
+        model_write(model, &(struct model_op){ .kind = MODEL_TOUCH });
+}
 
 void model_draft(struct model *model, const char *event)
 {
         struct model_op line = { .kind = MODEL_DRAFT };
 
         strcpy(line.event, event);
-        write_line(model, &line);
+        model_write(model, &line);
 }
 
 void model_trim(struct model *model, seqno below)
 {
-        write_line(model, &(struct model_op){ .kind = MODEL_TRIM, .trim_below = below });
+        model_write(model, &(struct model_op){ .kind = MODEL_TRIM, .trim_below = below });
 }
 
 void model_wipe(struct model *model)
 {
-        write_line(model, &(struct model_op){ .kind = MODEL_WIPE });
+        model_write(model, &(struct model_op){ .kind = MODEL_WIPE });
 }
 
 void model_lose_meta(struct model *model)
 {
-        write_line(model, &(struct model_op){ .kind = MODEL_LOSE_META });
+        model_write(model, &(struct model_op){ .kind = MODEL_LOSE_META });
 }

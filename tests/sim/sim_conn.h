@@ -53,6 +53,7 @@ struct sim_conn {
         unsigned first, n_queue, size;
         bool is_reading;             /* the read of queue[first] is on its way */
         uint64_t opened_ms, pong_ms; /* pong_ms: the last one, or opened_ms */
+        uint64_t left_ms;            /* the device did */
 };
 
 /* 503 or not was decided before. `since` may be NULL. */

@@ -89,6 +89,7 @@ void sim_device_leave(struct world *world, struct device *device)
         if (conn == NULL)
                 return;
         conn->at_device = false;
+        conn->left_ms = world->now_ms;
         if (!conn->is_cut)
                 world_in(world, latency_ms(world), on_gone, conn, 0);
 }

@@ -1,26 +1,19 @@
-/* tests/sim/sim_node.c -- follower.c and state_reader.c once more, step by step, on simulated
- * links. What is decided is decided by the real follower core; what is kept is a real snapshot. */
+/* tests/sim/sim_node.c -- follower.c once more, step by step, on simulated links, and a node's
+ * life. What is decided is decided by the real follower core; what is kept are a real snapshot and
+ * a real book. */
 #include "tests/sim/sim_node.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/sim/invariants.h"
+#include "tests/sim/sim_hold.h"
 #include "tests/sim/sim_worker.h"
 
 #define TICK_MS 100 /* as in follower.c */
 
-struct state_reading { /* as struct state_reader */
-        struct node *node;
-        unsigned request;
-        struct snapshot *snapshot;
-        struct entry **entries;
-        size_t n;
-        seqno next;
-};
-
 static void feed(struct world *world, struct node *node, const struct follower_input *input,
-                 struct snapshot *state);
+                 struct sim_read *read);
 
 static void feed_kind(struct world *world, struct node *node, enum follower_input_kind kind,
                       unsigned request)
@@ -33,109 +26,6 @@ int64_t sim_node_wall_ms(const struct world *world, const struct node *node)
         return WALL_START_MS + (int64_t)world->now_ms + node->wall_ahead_ms;
 }
 
-/* --- reading a state ------------------------------------------------------------------------ */
-
-static void forget_entries(struct state_reading *reading)
-{
-        while (reading->n > 0)
-                entry_unref(reading->entries[--reading->n]);
-}
-
-static void finish_reading(struct world *world, struct state_reading *reading, bool good)
-{
-        struct node *node = reading->node;
-
-        if (node->is_alive && good) {
-                struct follower_input input = { .kind = FOLLOWER_STATE,
-                                                .token = *snapshot_token(reading->snapshot),
-                                                .entries = reading->entries,
-                                                .n = reading->n,
-                                                .request = reading->request };
-
-                feed(world, node, &input, reading->snapshot);
-        } else if (node->is_alive) {
-                feed_kind(world, node, FOLLOWER_FAILED, reading->request);
-        }
-        forget_entries(reading);
-        snapshot_unref(reading->snapshot);
-        free(reading->entries);
-        free(reading);
-}
-
-static void on_reading(struct world *world, struct call *call, bool answered);
-
-static void read_next(struct world *world, struct state_reading *reading, enum call_kind kind,
-                      seqno from, seqno to)
-{
-        struct call *call;
-
-        if (!reading->node->links.up[LINK_CALLS]) {
-                finish_reading(world, reading, false);
-                return;
-        }
-        call = sim_redis_new_call(kind, on_reading, reading);
-        call->from = from;
-        call->to = to;
-        sim_redis_call(world, reading->node, call);
-}
-
-static void take_entry(struct state_reading *reading, struct entry *entry)
-{
-        const struct entry *last = reading->n > 0 ? reading->entries[reading->n - 1] : NULL;
-
-        if (entry == NULL ||
-            (last != NULL && (entry->signal.token.seq != last->signal.token.seq + 1 ||
-                              entry->prev_tag != last->signal.token.tag)))
-                forget_entries(reading);
-        if (entry != NULL)
-                reading->entries[reading->n++] = entry_ref(entry);
-}
-
-static void read_on(struct world *world, struct state_reading *reading)
-{
-        const struct token *token = snapshot_token(reading->snapshot);
-        seqno first = reading->next, last = first + world->range_count - 1;
-
-        if (first > token->seq) {
-                if (reading->n > 0 &&
-                    !token_equal(&reading->entries[reading->n - 1]->signal.token, token))
-                        forget_entries(reading);
-                finish_reading(world, reading, true);
-                return;
-        }
-        reading->next = last + 1;
-        read_next(world, reading, CALL_RANGE, first, last < token->seq ? last : token->seq);
-}
-
-static void on_reading(struct world *world, struct call *call, bool answered)
-{
-        struct state_reading *reading = call->owner;
-        struct node *node = call->node;
-
-        if (answered)
-                node->answered_ms = world->now_ms;
-        if (!answered || !node->is_alive) {
-                finish_reading(world, reading, false);
-        } else if (call->kind == CALL_OPEN) {
-                read_next(world, reading, CALL_STATE, 0, 0);
-        } else if (call->kind == CALL_STATE && call->place.epoch == 0) {
-                read_next(world, reading, CALL_OPEN, 0, 0);
-        } else if (call->kind == CALL_STATE) {
-                size_t keep = world->ring_capacity;
-
-                reading->snapshot = snapshot_create(&call->place, 0, call->states, call->n_states);
-                check(reading->snapshot != NULL);
-                reading->next = call->place.seq > keep ? call->place.seq - keep + 1 : 1;
-                read_on(world, reading);
-        } else if (call->place.epoch != snapshot_token(reading->snapshot)->epoch) {
-                finish_reading(world, reading, false);
-        } else {
-                for (size_t i = 0; i < call->n_entries; i++)
-                        take_entry(reading, call->entries[i]);
-                read_on(world, reading);
-        }
-}
-
 /* --- the core's shell ----------------------------------------------------------------------- */
 
 static void on_answer(struct world *world, struct call *call, bool answered)
@@ -143,7 +33,7 @@ static void on_answer(struct world *world, struct call *call, bool answered)
         struct node *node = call->node;
         struct follower_input input = { .kind = call->kind == CALL_HEAD ? FOLLOWER_HEAD
                                                                         : FOLLOWER_RANGE,
-                                        .token = call->place,
+                                        .token = call->place.token,
                                         .entries = call->entries,
                                         .request = call->request };
         unsigned times = 1;
@@ -174,34 +64,32 @@ static void ask(struct world *world, struct node *node, const struct follower_ac
                 return;
         }
         if (actions->ask == FOLLOWER_ASK_STATE) {
-                struct state_reading *reading = calloc(1, sizeof(*reading));
-
-                check(reading != NULL);
-                reading->node = node;
-                reading->request = actions->request;
-                reading->entries = calloc(world->ring_capacity, sizeof(struct entry *));
-                check(reading->entries != NULL);
-                read_next(world, reading, CALL_STATE, 0, 0);
+                sim_reader_start(world, node, actions->request);
                 return;
         }
         call = sim_redis_new_call(actions->ask == FOLLOWER_ASK_HEAD ? CALL_HEAD : CALL_RANGE,
                                   on_answer, node);
         call->request = actions->request;
+        call->witness = node->core.head;
         call->from = actions->range_from;
         call->to = actions->range_from + FOLLOWER_RANGE_COUNT - 1;
         sim_redis_call(world, node, call);
 }
 
 static void install(struct world *world, struct node *node, const struct follower_input *input,
-                    struct snapshot *state)
+                    struct sim_read *read)
 {
         world_tell(world, WHO_NODE, node->index, "installs %u.%t with %u entries", input->token.seq,
                    input->token.tag, input->n);
         snapshot_unref(node->snapshot);
-        node->snapshot = snapshot_ref(state);
+        node->snapshot = snapshot_ref(read->snapshot);
+        book_destroy(node->book);
+        node->book = read->book;
+        read->book = NULL;
         invariants_node(world, node, true);
         for (unsigned i = 0; i < node->n_workers; i++)
-                sim_worker_install(world, node->workers[i], state, input->entries, input->n);
+                sim_worker_install(world, node->workers[i], node->snapshot, input->entries,
+                                   input->n);
 }
 
 static void deliver(struct world *world, struct node *node, struct entry *const *entries, size_t n)
@@ -210,8 +98,10 @@ static void deliver(struct world *world, struct node *node, struct entry *const 
                    entries[n - 1]->signal.token.seq, entries[n - 1]->signal.token.tag);
         for (size_t i = 0; i < n; i++) {
                 struct snapshot *next = snapshot_after(node->snapshot, &entries[i]->signal);
+                const char *record = entries[i]->record;
 
-                check(next != NULL);
+                check(next != NULL && record != NULL);
+                check(book_put(node->book, record, strlen(record)) == OK);
                 snapshot_unref(node->snapshot);
                 node->snapshot = next;
                 invariants_node(world, node, false);
@@ -221,7 +111,7 @@ static void deliver(struct world *world, struct node *node, struct entry *const 
 }
 
 static void feed(struct world *world, struct node *node, const struct follower_input *input,
-                 struct snapshot *state)
+                 struct sim_read *read)
 {
         static const char *const trust[] = { "sure", "in doubt", "sure that it broke" };
         enum follower_trust before = node->core.trust;
@@ -232,12 +122,29 @@ static void feed(struct world *world, struct node *node, const struct follower_i
                 world_tell(world, WHO_NODE, node->index, "is %s",
                            trace_text(trust[node->core.trust]));
         if (actions.install)
-                install(world, node, input, state);
+                install(world, node, input, read);
         if (actions.deliver_n > 0)
                 deliver(world, node, input->entries + actions.deliver_from, actions.deliver_n);
         for (unsigned i = 0; actions.confirmed && i < node->n_workers; i++)
                 sim_worker_confirmed(world, node->workers[i]);
         ask(world, node, &actions);
+}
+
+void sim_node_on_state(struct world *world, struct node *node, unsigned request,
+                       struct sim_read *read)
+{
+        struct follower_input input = {
+                .kind = FOLLOWER_STATE, .entries = read->entries, .n = read->n, .request = request
+        };
+
+        if (!node->is_alive)
+                return;
+        if (read->snapshot == NULL) {
+                feed_kind(world, node, FOLLOWER_FAILED, request);
+                return;
+        }
+        input.token = *snapshot_token(read->snapshot);
+        feed(world, node, &input, read);
 }
 
 void sim_node_on_message(struct world *world, struct node *node, struct entry *entry)
@@ -266,6 +173,7 @@ static void on_tick(struct world *world, void *owner, uint64_t life, void *load)
                 return;
         feed_kind(world, node, FOLLOWER_TICK, 0);
         invariants_node_sight(world, node);
+        invariants_node_loss(world, node);
         world_in(world, TICK_MS, on_tick, node, life);
 }
 
@@ -287,18 +195,24 @@ static void start(struct world *world, void *owner, uint64_t life, void *load)
         if (world_chance(world, 200))
                 node->start_ms -= UINT32_MAX - world_random(world, 0, 60000);
         follower_core_init(&node->core);
-        node->answered_ms = 0;
-        node->notes = (struct notes){ .next = 0 };
+        node->answered_ms = node->troubled_ms = node->lost_ms = 0;
+        node->highest = node->held = (struct token){ .epoch = 0 };
+        memset(node->newest, 0, sizeof(node->newest));
+        check(book_create(&node->book) == OK);
         node->n_workers = (unsigned)world_random(world, 1, WORKERS_MAX);
         for (unsigned i = 0; i < node->n_workers; i++)
                 node->workers[i] = sim_worker_create(world, node, i);
         sim_redis_connect(world, node);
         on_tick(world, node, node->life, NULL);
+        if (world->durability.mode == DURABILITY_REPLICATED)
+                sim_hold_start_releaser(world, node);
 }
 
 static void die(struct world *world, struct node *node, bool silently)
 {
         node->is_alive = false;
+        sim_reader_stop(node);
+        sim_hold_forget(world, node);
         sim_redis_forget(world, node);
         for (unsigned i = 0; i < node->n_workers; i++) {
                 sim_worker_lose_all(world, node->workers[i], silently);
@@ -307,6 +221,8 @@ static void die(struct world *world, struct node *node, bool silently)
         node->n_workers = 0;
         snapshot_unref(node->snapshot);
         node->snapshot = NULL;
+        book_destroy(node->book);
+        node->book = NULL;
 }
 
 void sim_node_crash(struct world *world, struct node *node, uint64_t back_in_ms)
@@ -361,7 +277,7 @@ struct node *sim_node_create(struct world *world, unsigned index)
 
 void sim_node_destroy(struct world *world, struct node *node)
 {
-        world->quiet = true; /* nobody is told any more */
+        check(world->over); /* nobody is told any more */
         if (node->is_alive)
                 die(world, node, true);
         free(node);

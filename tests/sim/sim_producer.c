@@ -1,5 +1,6 @@
 /* tests/sim/sim_producer.c -- writer.c once more: look up, apply the real event rules, append, up
- * to five times; and behind it somebody who wants it done, once. */
+ * to five times, and wait until it is released if it is held back; and behind it somebody who wants
+ * it done, once. */
 #include "tests/sim/sim_producer.h"
 
 #include <stdio.h>
@@ -8,6 +9,7 @@
 
 #include "fanout/writer.h"
 #include "tests/sim/invariants.h"
+#include "tests/sim/sim_hold.h"
 #include "tests/sim/sim_node.h"
 
 #define ATTEMPTS_MAX 8
@@ -28,6 +30,9 @@ struct wish { /* one command under one key, until it is told what came of it */
         unsigned attempts, tries;
         struct node *node;
         int64_t now;
+        uint64_t deadline_ms;
+        struct token result; /* of this or an earlier attempt; held back until it is released */
+        uint64_t version;    /* that it made; 0 = an earlier one did */
 };
 
 /* --- one attempt ---------------------------------------------------------------------------- */
@@ -55,13 +60,33 @@ static void again(struct world *world, struct wish *wish)
                 world_send(world, world_random(world, 20, 2000), attempt, NULL, 0, wish, drop_wish);
 }
 
-static void told(struct world *world, struct wish *wish, const struct call *call, bool first)
+static void told(struct world *world, struct wish *wish)
 {
-        uint64_t version = first ? call->after.state.version : 0;
+        invariants_acknowledged(world, wish->key, &wish->result, wish->version,
+                                wish->has_if_version && wish->version != 0 ? wish->if_version + 1
+                                                                           : 0);
+        finish(world, wish, wish->version != 0 ? "is told: committed" : "is told: done before");
+}
 
-        invariants_acknowledged(world, wish->key, &call->result, version,
-                                wish->has_if_version && first ? wish->if_version + 1 : 0);
-        finish(world, wish, first ? "is told: committed" : "is told: done before");
+static void on_held(struct world *world, void *owner, enum hold_end end)
+{
+        if (end == HOLD_RELEASED)
+                told(world, owner);
+        else
+                again(world, owner);
+}
+
+/* `call` made it or found it. */
+static void take_result(struct world *world, struct wish *wish, const struct call *call,
+                        bool is_first, bool is_held)
+{
+        wish->result = call->result;
+        wish->version = is_first ? call->after.state.version : 0;
+        if (is_held)
+                sim_hold_await(world, wish->node, &wish->result, wish->deadline_ms, on_held, wish,
+                               drop_wish);
+        else
+                told(world, wish);
 }
 
 static void decide(struct world *world, struct wish *wish, const struct event *before);
@@ -70,16 +95,18 @@ static void on_append(struct world *world, struct call *call, bool answered)
 {
         struct wish *wish = call->owner;
 
-        if (!answered) {
+        if (!answered || call->refused) {
                 again(world, wish);
                 return;
         }
         switch (call->answer) {
         case MODEL_COMMITTED:
-                told(world, wish, call, true);
+        case MODEL_HELD:
+                take_result(world, wish, call, true, call->answer == MODEL_HELD);
                 break;
         case MODEL_REPLAYED:
-                told(world, wish, call, false);
+        case MODEL_REPLAYED_HELD:
+                take_result(world, wish, call, false, call->answer == MODEL_REPLAYED_HELD);
                 break;
         case MODEL_STALE:
                 if (wish->has_if_version || wish->tries >= WRITER_TRIES)
@@ -89,6 +116,13 @@ static void on_append(struct world *world, struct call *call, bool answered)
                 break;
         case MODEL_MISMATCH:
                 finish(world, wish, "is refused: key used before");
+                break;
+        case MODEL_MOVED:
+        case MODEL_LOST:
+                again(world, wish); /* nothing was changed; the node is about to find out */
+                break;
+        case MODEL_MIXED: /* all nodes of a world are in one mode */
+                invariants_broken(world, "line 1 durable", "an append was refused as mixed");
                 break;
         case MODEL_FULL:
         case MODEL_NODRAFTS:
@@ -109,7 +143,7 @@ static void decide(struct world *world, struct wish *wish, const struct event *b
                 finish(world, wish, "is refused: stale");
                 return;
         }
-        if (!node->is_alive || !node->links.up[LINK_CALLS]) {
+        if (!node->is_alive || !node->links.up[LINK_WRITES] || node->core.head.epoch == 0) {
                 again(world, wish);
                 return;
         }
@@ -124,6 +158,8 @@ static void decide(struct world *world, struct wish *wish, const struct event *b
         strcpy(call->event, wish->event);
         strcpy(call->key, wish->key);
         strcpy(call->fingerprint, wish->fingerprint);
+        call->witness = node->core.head;
+        call->after.epoch = call->witness.epoch;
         call->expected = version;
         call->publish = wish->command.kind == COMMAND_PUBLISH;
         sim_redis_call(world, node, call);
@@ -136,7 +172,7 @@ static void on_lookup(struct world *world, struct call *call, bool answered)
         if (!answered)
                 again(world, wish);
         else if (call->has_request && strcmp(call->known_fingerprint, wish->fingerprint) == 0)
-                told(world, wish, call, false);
+                take_result(world, wish, call, false, call->is_held);
         else if (call->has_request)
                 finish(world, wish, "is refused: key used before");
         else
@@ -150,11 +186,12 @@ static void attempt(struct world *world, void *owner, uint64_t argument, void *l
         struct call *call;
 
         (void)owner, (void)argument;
-        if (!node->is_alive || !node->links.up[LINK_CALLS]) {
+        if (!node->is_alive || !node->links.up[LINK_WRITES]) {
                 again(world, wish);
                 return;
         }
         wish->node = node;
+        wish->deadline_ms = world->now_ms + WRITER_ANSWER_MS;
         wish->now = sim_node_wall_ms(world, node);
         wish->tries = 0;
         call = sim_redis_new_call(CALL_LOOKUP, on_lookup, wish);
@@ -196,6 +233,7 @@ static void choose_command(struct world *world, struct wish *wish)
 
 static struct wish *new_wish(struct world *world, struct producer *producer)
 {
+        struct server *primary = sim_redis_primary(world);
         struct wish *wish = calloc(1, sizeof(*wish));
 
         check(wish != NULL);
@@ -210,9 +248,11 @@ static struct wish *new_wish(struct world *world, struct producer *producer)
                 strcpy(wish->key, producer->last_key);
         snprintf(wish->fingerprint, sizeof(wish->fingerprint), "f%u", world->n_keys);
         strcpy(producer->last_key, wish->key);
-        if (wish->command.kind == COMMAND_PUBLISH && world_chance(world, 800) &&
-            world->server.is_up && world->now_ms >= world->server.still_until_ms)
-                model_draft(world->server.model, wish->event);
+        if (wish->command.kind == COMMAND_PUBLISH && world_chance(world, 800) && primary->is_up &&
+            world->now_ms >= primary->still_until_ms) {
+                model_draft(primary->model, wish->event);
+                sim_replication_wrote(world, primary);
+        }
         return wish;
 }
 

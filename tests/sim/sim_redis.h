@@ -1,32 +1,56 @@
-/* tests/sim/sim_redis.h -- the one Redis of a world: the model, its disk, and the network between
- * it and the nodes. A node has two links, one for calls and one for messages. Answers and messages
- * of a link come in order, but for the faults; a broken link answers everything that waits with "no
- * answer". What a write changed is told to nobody before it is synced, in fsync mode. */
+/* tests/sim/sim_redis.h -- the Redis servers of a world: one primary and up to two replicas; the
+ * model, its disk, and the network between servers and nodes. A node has three links: one for
+ * following, one for messages, one for writing; each finds a primary by itself. Answers and
+ * messages of a link come in order, but for the faults; a broken link answers everything that waits
+ * with "no answer". What a write changed is told to nobody before it is synced, unless the mode is
+ * memory. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fanout/durability.h"
 #include "fanout/event.h"
 #include "tests/sim/model_redis.h"
+#include "tests/sim/faults.h"
+
+#define SERVERS_MAX 3
 
 struct world;
 struct node;
 struct call;
 
 struct server {
+        unsigned index;
         struct model *model;
-        bool is_up, fsync;
+        bool is_up;
+        bool is_primary;         /* says so itself: two do while the brain is split */
         size_t synced;           /* lines of the journal on disk */
         uint64_t life;           /* rises with each crash */
         uint64_t still_until_ms; /* paused, or waiting for its disk */
-        uint64_t state;          /* hash of all events, see history.h */
-        bool breaks_links; /* a call without an answer in time breaks its link, as in base/redis.c;
-                              else it is only given up */
+        uint64_t hurt_ms;        /* when it last lost something, or became another one's */
+        /* As a replica. */
+        unsigned master;
+        uint64_t stream;           /* rises with each resync; else nothing of the old one counts */
+        uint64_t stalled_until_ms; /* nothing comes through from the master */
+        uint64_t last_stream_ms;   /* nothing overtakes */
+        size_t known;              /* lines that the master knows it has */
+        /* As a primary. */
+        struct call *waits; /* calls of WAIT that still wait */
 };
 
-enum call_kind { CALL_HEAD, CALL_RANGE, CALL_STATE, CALL_OPEN, CALL_LOOKUP, CALL_APPEND };
+enum call_kind {
+        CALL_HEAD,
+        CALL_RANGE,
+        CALL_STATE,
+        CALL_RENEW,
+        CALL_LOOKUP,
+        CALL_APPEND,
+        CALL_WAIT, /* a small write, and WAIT behind it */
+        CALL_RELEASE,
+        CALL_TAIL
+};
 
 /* Called once: answered, or no answer came (outcome unknown). Then the call is gone. */
 typedef void call_done_fn(struct world *world, struct call *call, bool answered);
@@ -37,72 +61,110 @@ struct call {
         void *owner;
         unsigned request;
         /* What is asked. */
-        seqno from, to; /* RANGE */
+        struct token witness; /* HEAD, RANGE, STATE, RENEW, APPEND; RELEASE: the entry */
+        seqno from, to;       /* RANGE */
         char event[EVENT_ID_MAX + 1],
-            key[REQUEST_KEY_MAX + 1]; /* LOOKUP, APPEND; key may be empty */
-        char fingerprint[65];         /* APPEND */
-        struct event after;           /* APPEND */
-        struct signal signal;         /* APPEND */
-        uint64_t expected;            /* APPEND */
-        bool publish;                 /* APPEND */
+            key[REQUEST_KEY_MAX + 1];  /* LOOKUP, APPEND; key may be empty */
+        char fingerprint[65];          /* APPEND */
+        struct event after;            /* APPEND */
+        struct signal signal;          /* APPEND */
+        uint64_t expected;             /* APPEND: version; RENEW: epoch */
+        uint64_t fresh;                /* RENEW: epoch */
+        bool publish;                  /* APPEND */
+        struct model_record **records; /* RENEW: what the node knows better; STATE: the answer */
+        size_t n_records;              /* references */
+        unsigned wait_ms;              /* WAIT */
         /* The answer. */
-        struct token place;     /* HEAD, RANGE, STATE, OPEN */
+        bool refused;           /* it is a replica, and does no writes; nothing was changed */
+        struct place place;     /* HEAD, RANGE, STATE, RENEW */
+        bool lost;              /* STATE; RELEASE; TAIL: held */
         struct entry **entries; /* RANGE: references; NULL = one that cannot be read */
         size_t n_entries;
-        struct event_state *states; /* STATE: sorted by id */
-        size_t n_states;
         enum model_answer answer;     /* APPEND */
-        struct token result;          /* APPEND, and LOOKUP of a known key */
+        enum model_renewal renewal;   /* RENEW */
+        struct token result;          /* APPEND, TAIL, and LOOKUP of a known key */
         bool has_record, has_request; /* LOOKUP; APPEND that is stale */
+        bool is_held;                 /* LOOKUP, TAIL */
         struct event record;
         char known_fingerprint[65]; /* LOOKUP */
+        unsigned replicas;          /* WAIT: how many have it */
         size_t line;                /* of the journal: what a write wrote */
+        struct entry **tell;        /* APPEND, RELEASE: to publish; references, NULL = unreadable */
+        size_t n_told;
         /* The network's. */
-        struct call *next;
+        struct call *next, *next_wait;
         struct node *node;
-        uint64_t link;
+        unsigned server;
+        uint64_t link, life;
         unsigned refs;
         bool finished;
 };
 
 /* A link as the node's end of it: part of struct node. */
-enum link_kind { LINK_CALLS, LINK_MESSAGES, LINKS };
+enum link_kind { LINK_CALLS, LINK_MESSAGES, LINK_WRITES, LINKS };
 struct links {
         bool up[LINKS];
+        unsigned server[LINKS];
+        uint64_t since_ms[LINKS]; /* it came up */
         uint64_t generation[LINKS];
         uint64_t silent_until_ms;
-        uint64_t last_there_ms, last_back_ms, last_message_ms; /* nothing overtakes on one link */
+        uint64_t last_there_ms[LINKS], last_back_ms[LINKS]; /* nothing overtakes on one link */
         struct call *waiting;
+        unsigned believes; /* which server is the primary, as far as this node was told */
 };
 
 void sim_redis_start(struct world *world);
 void sim_redis_fini(struct world *world);
+struct server *sim_redis_primary(struct world *world); /* of whom the sentinels say so */
 
 struct call *sim_redis_new_call(enum call_kind kind, call_done_fn *done, void *owner);
-/* Takes the call. `done` is never called from inside here. The calls link must be up. */
+/* Takes the call. `done` is never called from inside here. Its link must be up. */
 void sim_redis_call(struct world *world, struct node *node, struct call *call);
+enum link_kind sim_redis_link_of(enum call_kind kind);
 
-void sim_redis_connect(struct world *world, struct node *node); /* a node began: both links */
+void sim_redis_connect(struct world *world, struct node *node); /* a node began: all links */
 void sim_redis_cut(struct world *world, struct node *node, enum link_kind kind);
-/* Both swallow all for so long; the node notices when nobody answers. */
+/* All swallow everything for so long; the node notices when nobody answers. */
 void sim_redis_silence(struct world *world, struct node *node, uint64_t ms);
 /* The node died: nothing comes to it any more; what waits is answered with "no answer". */
 void sim_redis_forget(struct world *world, struct node *node);
 
-/* Between sim_redis.c and sim_links.c. */
+/* Between sim_redis.c, sim_calls.c and sim_links.c. */
 bool sim_redis_is_silent(const struct world *world, const struct node *node);
-void sim_redis_finish_waiting(struct world *world, struct node *node); /* with "no answer" */
+/* With "no answer". */
+void sim_redis_finish_waiting(struct world *world, struct node *node, enum link_kind kind);
+void sim_redis_cut_all(struct world *world, unsigned server); /* of one server */
+uint64_t sim_redis_travel(struct world *world, uint64_t *last_ms, enum fault late);
+void sim_redis_carry_out(struct world *world, struct call *call);
+void sim_redis_answer(struct world *world, struct call *call);
+void sim_redis_wrote(struct world *world, struct call *call); /* sync, then tell */
+void sim_redis_hold_call(struct call *call);                  /* one more reference */
+void sim_redis_unref_call(void *load);
 
-/* Between sim_redis.c and sim_redis_book.c: lines that were just written. */
-void sim_redis_note_opened(struct world *world, struct model_op *op);
-void sim_redis_note_appended(struct world *world, struct model_op *op, const struct call *call,
-                             uint64_t state_before);
-/* Record and entry as nodes read them: from the text, once for all of them. */
-void sim_redis_parse(struct world *world, struct model_op *op);
+/* Between those and sim_redis_book.c: a line that was just written, or taken over, or lost. */
+void sim_book_line(struct world *world, struct server *server, struct model_op *op,
+                   const struct call *call);
+void sim_book_parse(struct world *world, struct model_op *op);
+struct model_record *sim_book_record(const struct event *event, const char *text);
+/* What of the journal the server has now: after it was cut, or had another one written over it. */
+void sim_book_again(struct world *world, struct server *server);
+void sim_book_lost(struct world *world, struct server *server, size_t lines_left, bool rolled_back);
+void sim_book_is_on_disk(struct world *world, struct server *server); /* what it has */
+void sim_book_promoted(struct world *world, struct server *server);
+
+/* Replication (sim_replication.c). */
+void sim_replication_wrote(struct world *world, struct server *server);
+void sim_replication_attach(struct world *world, struct server *replica, struct server *master);
+void sim_replication_attach_all(struct world *world, struct server *master);
+void sim_replication_wait(struct world *world, struct call *call);
+void sim_replication_forget_waits(struct server *server);
+void sim_replication_failover(struct world *world); /* a replica is promoted, lagging or not */
+void sim_replication_heal(struct world *world);     /* one primary, and all others follow it */
 
 /* Faults. */
-void sim_redis_crash(struct world *world, size_t lines_left); /* and back in a while */
-void sim_redis_pause(struct world *world, uint64_t ms);
-void sim_redis_wipe(struct world *world, bool only_meta);
-void sim_redis_trim(struct world *world);
-void sim_redis_heal(struct world *world); /* up again */
+void sim_redis_crash(struct world *world, struct server *server, size_t lines_left,
+                     bool rolled_back); /* and back in a while */
+void sim_redis_pause(struct world *world, struct server *server, uint64_t ms);
+void sim_redis_wipe(struct world *world, struct server *server, bool only_meta);
+void sim_redis_trim(struct world *world, struct server *server);
+void sim_redis_heal(struct world *world); /* all up again */

@@ -1,54 +1,209 @@
-/* tests/sim/sim_redis_book.c -- what a write did, for the judge's book and for those who will read
- * it. */
+/* tests/sim/sim_redis_book.c -- what a server wrote, took over or lost, for the judge's book; and
+ * its texts as nodes read them. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/sim/invariants.h"
 #include "tests/sim/sim_redis.h"
 
-void sim_redis_note_opened(struct world *world, struct model_op *op)
-{
-        struct past past = { .token = op->opened, .state = world->server.state, .safe = true };
+#define PASTS_OF(world, op) (&(world)->history.pasts[(op)->past])
 
-        world_tell(world, WHO_REDIS, 0, "opened a log, epoch %t", op->opened.epoch);
-        op->past = history_add(&world->history, &past);
+/* --- texts ---------------------------------------------------------------------------------- */
+
+struct model_record *sim_book_record(const struct event *event, const char *text)
+{
+        struct model_record *record =
+            model_record_create(event->state.event, text, event->epoch, event->state.version);
+
+        record->parsed = malloc(sizeof(*record->parsed));
+        check(record->parsed != NULL);
+        check(event_parse(text, strlen(text), record->parsed) == OK);
+        return record;
 }
 
-void sim_redis_note_appended(struct world *world, struct model_op *op, const struct call *call,
-                             uint64_t state_before)
-{
-        struct past past = { .token = op->token,
-                             .prev = op->prev,
-                             .signal = call->signal,
-                             .sent_ms = world->now_ms,
-                             .safe = !world->server.fsync };
-
-        world->server.state = state_before ^ history_hash(&call->signal.state);
-        past.state = world->server.state;
-        past.signal.token = op->token;
-        strcpy(past.key, op->key);
-        op->past = history_add(&world->history, &past);
-        world_tell(world, WHO_REDIS, 0, "committed %u.%t, event version %u", op->token.seq,
-                   op->token.tag, op->version);
-        world->counted_commits++;
-        invariants_committed(world, &world->history.pasts[op->past]);
-}
-
-void sim_redis_parse(struct world *world, struct model_op *op)
+void sim_book_parse(struct world *world, struct model_op *op)
 {
         char token[TOKEN_TEXT_MAX + 1], prev[17];
         struct buf message = BUF_INIT;
 
-        op->parsed = malloc(sizeof(*op->parsed));
-        check(op->parsed != NULL);
-        check(event_parse(op->record, strlen(op->record), op->parsed) == OK);
-        op->unreadable = faults_strike(world, FAULT_UNREADABLE);
-        if (op->unreadable)
+        if (faults_strike(world, FAULT_UNREADABLE))
                 return;
         token_format(&op->token, token);
         token_hex(op->prev, prev);
-        buf_printf(&message, "%s %s %s", token, prev, op->body);
+        buf_printf(&message, "%s %s %s\n%s", token, prev, op->body, op->record->text);
         check(!message.failed &&
               entry_parse_message((const char *)message.data, message.len, &op->entry) == OK);
         buf_fini(&message);
+}
+
+/* --- lines ---------------------------------------------------------------------------------- */
+
+static uint64_t hash_events(const struct model *model)
+{
+        const struct model_data *data = model_data(model);
+        uint64_t hash = 0;
+
+        for (size_t i = 0; i < data->n_events; i++)
+                hash ^= history_hash(&data->events[i]->parsed->state);
+        return hash;
+}
+
+static void note_renewed(struct world *world, struct server *server, struct model_op *op)
+{
+        struct past past = { .token = op->token,
+                             .parent = op->parent,
+                             .state = hash_events(server->model),
+                             .sent_ms = world->now_ms,
+                             .shown_ms = world->now_ms,
+                             .safe = true };
+
+        world_tell(world, WHO_REDIS, server->index,
+                   "begins a new epoch, of generation %u, with %u records of a node",
+                   token_generation(op->token.epoch), op->n_records);
+        world->counted_renewals++;
+        op->past = history_add(&world->history, &past);
+}
+
+static void note_appended(struct world *world, struct server *server, struct model_op *op,
+                          const struct call *call)
+{
+        const struct token before = { op->token.epoch, op->token.seq - 1, op->prev };
+        const struct past *last = history_find(&world->history, &before);
+        struct past past = { .token = op->token,
+                             .prev = op->prev,
+                             .signal = call->signal,
+                             .sent_ms = world->now_ms,
+                             .shown_ms = op->held ? 0 : world->now_ms,
+                             .version_before = op->before != NULL ? op->before->version : 0,
+                             .safe = world->durability.mode == DURABILITY_MEMORY };
+
+        check(last != NULL);
+        past.state = last->state ^ history_hash(&op->record->parsed->state);
+        if (op->before != NULL)
+                past.state ^= history_hash(&op->before->parsed->state);
+        past.signal.token = op->token;
+        strcpy(past.key, op->key);
+        op->past = history_add(&world->history, &past);
+        op->record->past = op->past + 1;
+        world_tell(world, WHO_REDIS, server->index, "has %u.%t, event version %u%s", op->token.seq,
+                   op->token.tag, op->record->version, trace_text(op->held ? ", held back" : ""));
+        world->counted_commits++;
+        invariants_committed(world, PASTS_OF(world, op), server->index, &call->witness);
+}
+
+void sim_book_line(struct world *world, struct server *server, struct model_op *op,
+                   const struct call *call)
+{
+        unsigned bit = 1u << server->index;
+
+        if (op->kind == MODEL_RENEW && call != NULL)
+                note_renewed(world, server, op);
+        if (op->kind == MODEL_APPEND && call != NULL)
+                note_appended(world, server, op, call);
+        if (op->kind == MODEL_RELEASE && call != NULL)
+                world_tell(world, WHO_REDIS, server->index, "releases up to %u.%t", op->token.seq,
+                           op->token.tag);
+        if (op->kind == MODEL_RENEW || op->kind == MODEL_APPEND) {
+                PASTS_OF(world, op)->on |= bit;
+                PASTS_OF(world, op)->ever |= bit;
+        }
+        for (unsigned i = 0; op->kind == MODEL_RENEW && i < world->history.n; i++)
+                world->history.pasts[i].was_on = (world->history.pasts[i].on & bit) != 0;
+        if (op->kind == MODEL_RENEW || op->kind == MODEL_WIPE)
+                sim_book_again(world, server);
+        if (op->kind == MODEL_RENEW && call != NULL)
+                invariants_renewed(world, server);
+}
+
+/* --- from the beginning --------------------------------------------------------------------- */
+
+struct lines { /* of the log, as the journal goes on */
+        struct model_op **ops;
+        size_t n;
+        bool has_meta;
+};
+
+static void walk(struct world *world, struct server *server, struct model_op *op,
+                 struct lines *lines)
+{
+        unsigned bit = 1u << server->index;
+
+        switch (op->kind) {
+        case MODEL_APPEND:
+                PASTS_OF(world, op)->on |= bit;
+                lines->ops[lines->n++] = op;
+                break;
+        case MODEL_RENEW:
+                for (size_t i = 0; i < lines->n && lines->has_meta; i++) {
+                        if (lines->ops[i]->token.seq > op->taken_back_above)
+                                PASTS_OF(world, lines->ops[i])->on &= ~bit;
+                }
+                PASTS_OF(world, op)->on |= bit;
+                lines->n = 0;
+                lines->has_meta = true;
+                break;
+        case MODEL_WIPE:
+                for (unsigned i = 0; i < world->history.n; i++)
+                        world->history.pasts[i].on &= ~bit;
+                lines->n = 0;
+                lines->has_meta = false;
+                break;
+        case MODEL_LOSE_META:
+                lines->has_meta = false;
+                break;
+        default:
+                break;
+        }
+}
+
+void sim_book_again(struct world *world, struct server *server)
+{
+        size_t n = model_journal(server->model);
+        struct lines lines = { .ops = calloc(n + 1, sizeof(lines.ops[0])) };
+
+        check(lines.ops != NULL);
+        server->hurt_ms = world->now_ms;
+        for (unsigned i = 0; i < world->history.n; i++)
+                world->history.pasts[i].on &= ~(1u << server->index);
+        for (size_t i = 0; i < n; i++)
+                walk(world, server, model_line(server->model, i), &lines);
+        free(lines.ops);
+}
+
+void sim_book_lost(struct world *world, struct server *server, size_t lines_left, bool rolled_back)
+{
+        for (size_t i = lines_left; i < model_journal(server->model); i++) {
+                const struct model_op *op = model_line(server->model, i);
+
+                if (op->kind != MODEL_APPEND && op->kind != MODEL_RENEW)
+                        continue;
+                PASTS_OF(world, op)->lost = true;
+                if (op->kind == MODEL_RENEW)
+                        continue;
+                invariants_lost(world, PASTS_OF(world, op), rolled_back);
+                world_tell(world, WHO_REDIS, server->index, "loses %u.%t", op->token.seq,
+                           op->token.tag);
+        }
+}
+
+void sim_book_is_on_disk(struct world *world, struct server *server)
+{
+        for (size_t i = 0; i < model_journal(server->model); i++) {
+                const struct model_op *op = model_line(server->model, i);
+
+                if (op->kind == MODEL_APPEND)
+                        PASTS_OF(world, op)->safe = true;
+        }
+}
+
+/* Whatever it has not, the log has to do without from now on. */
+void sim_book_promoted(struct world *world, struct server *server)
+{
+        for (unsigned i = 0; i < world->history.n; i++) {
+                struct past *past = &world->history.pasts[i];
+
+                if (past->on != 0 && (past->on & 1u << server->index) == 0)
+                        past->lost = true;
+        }
+        sim_book_is_on_disk(world, server);
 }

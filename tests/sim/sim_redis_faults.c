@@ -1,150 +1,140 @@
-/* tests/sim/sim_redis_faults.c -- how the server begins, and what may befall it and its data. */
+/* tests/sim/sim_redis_faults.c -- how the servers begin, and what may befall them and their data.
+ */
 #include "tests/sim/invariants.h"
 #include "tests/sim/sim_node.h"
 #include "tests/sim/sim_redis.h"
 
 #define SYNC_EVERY_MS 1000 /* memory mode: appendfsync everysec */
 
-static uint64_t hash_records(const struct model *model)
+struct server *sim_redis_primary(struct world *world)
 {
-        const struct model_op *ops[EVENTS_AT_ALL];
-        size_t n = model_state(model, EVENTS_AT_ALL, ops);
-        uint64_t hash = 0;
-
-        for (size_t i = 0; i < n; i++)
-                hash ^= history_hash(&ops[i]->parsed->state);
-        return hash;
+        return &world->servers[world->primary];
 }
 
 static void on_sync(struct world *world, void *owner, uint64_t argument, void *load)
 {
         (void)owner, (void)argument, (void)load;
-        if (world->server.is_up)
-                world->server.synced = model_journal(world->server.model);
+        for (unsigned i = 0; i < world->n_servers; i++) {
+                struct server *server = &world->servers[i];
+
+                if (server->is_up)
+                        server->synced = model_journal(server->model);
+        }
         world_in(world, SYNC_EVERY_MS, on_sync, NULL, 0);
 }
 
 void sim_redis_start(struct world *world)
 {
-        world->server = (struct server){ .model = model_create(),
-                                         .is_up = true,
-                                         .fsync = world->server.fsync,
-                                         .breaks_links = world_chance(world, 500) };
-        if (!world->server.fsync)
+        for (unsigned i = 0; i < world->n_servers; i++)
+                world->servers[i] = (struct server){
+                        .index = i, .model = model_create(), .is_up = true, .is_primary = i == 0
+                };
+        world->breaks_links = world_chance(world, 500);
+        if (world->durability.mode == DURABILITY_MEMORY)
                 on_sync(world, NULL, 0, NULL);
 }
 
 void sim_redis_fini(struct world *world)
 {
-        model_destroy(world->server.model);
+        for (unsigned i = 0; i < world->n_servers; i++) {
+                sim_replication_forget_waits(&world->servers[i]);
+                model_destroy(world->servers[i].model);
+        }
 }
 
 /* --- data ----------------------------------------------------------------------------------- */
 
-/* Which entries are on disk, and which were deleted, going by the journal as it is now. */
-static void note_journal(struct world *world)
+static void changed(struct world *world, struct server *server)
 {
-        struct model *model = world->server.model;
-        size_t last_wipe = 0, lines = model_journal(model);
-
-        for (size_t i = 0; i < lines; i++) {
-                if (model_line(model, i)->kind == MODEL_WIPE)
-                        last_wipe = i;
-        }
-        for (size_t i = 0; i < lines; i++) {
-                struct past *past = &world->history.pasts[model_line(model, i)->past];
-
-                if (model_line(model, i)->kind != MODEL_APPEND)
-                        continue;
-                past->wiped = i < last_wipe;
-                past->safe = true;
-        }
-        world->server.state = hash_records(model);
+        server->synced = model_journal(server->model);
+        sim_book_again(world, server);
+        sim_replication_wrote(world, server);
 }
 
-static void lose(struct world *world, size_t lines_left, bool rolled_back)
+void sim_redis_wipe(struct world *world, struct server *server, bool only_meta)
 {
-        struct model *model = world->server.model;
-
-        for (size_t i = lines_left; i < model_journal(model); i++) {
-                const struct model_op *op = model_line(model, i);
-                struct past *past = &world->history.pasts[op->past];
-
-                if (op->opened.epoch != 0)
-                        history_find(&world->history, &op->opened)->lost = true;
-                if (op->kind != MODEL_APPEND)
-                        continue;
-                past->lost = true;
-                invariants_lost(world, past, rolled_back);
-                world_tell(world, WHO_REDIS, 0, "lost %u.%t", op->token.seq, op->token.tag);
-        }
-        model_cut(model, lines_left);
-        note_journal(world);
-}
-
-void sim_redis_wipe(struct world *world, bool only_meta)
-{
-        world_tell(world, WHO_REDIS, 0, "deleted: %s", trace_text(only_meta ? "meta" : "all"));
+        world_tell(world, WHO_REDIS, server->index, "deleted: %s",
+                   trace_text(only_meta ? "meta" : "all"));
         if (only_meta)
-                model_lose_meta(world->server.model);
+                model_lose_meta(server->model);
         else
-                model_wipe(world->server.model);
-        world->server.synced = model_journal(world->server.model);
-        note_journal(world);
+                model_wipe(server->model);
+        changed(world, server);
 }
 
-void sim_redis_trim(struct world *world)
+void sim_redis_trim(struct world *world, struct server *server)
 {
-        struct token head = model_head(world->server.model);
+        struct token head = model_head(server->model, &(struct token){ .epoch = 0 }).token;
         seqno below = world_random(world, 1, head.seq + 1);
 
         if (world_chance(world, 500) && head.seq > 3)
                 below = head.seq - world_random(world, 0, 3);
-        world_tell(world, WHO_REDIS, 0, "trimmed below %u", below);
-        model_trim(world->server.model, below);
-        world->server.synced = model_journal(world->server.model);
+        world_tell(world, WHO_REDIS, server->index, "trimmed below %u", below);
+        model_trim(server->model, below);
+        changed(world, server);
 }
 
 /* --- the process ---------------------------------------------------------------------------- */
 
-static void come_back(struct world *world, void *owner, uint64_t life, void *load)
+static void on_told(struct world *world, void *owner, uint64_t argument, void *load)
 {
-        (void)owner, (void)load;
-        if (world->server.life != life || world->server.is_up)
-                return;
-        world->server.is_up = true;
-        world_tell(world, WHO_REDIS, 0, "is back, log at %u", model_head(world->server.model).seq);
+        (void)owner, (void)argument, (void)load;
+        sim_replication_heal(world);
 }
 
-void sim_redis_crash(struct world *world, size_t lines_left)
+static void come_back(struct world *world, void *owner, uint64_t life, void *load)
 {
-        struct server *server = &world->server;
+        struct server *server = owner;
 
-        world_tell(world, WHO_REDIS, 0, "crashes");
+        (void)load;
+        if (server->life != life || server->is_up)
+                return;
+        server->is_up = true;
+        world_tell(world, WHO_REDIS, server->index, "is back, log at %u",
+                   model_data(server->model)->meta.seq);
+        if (server->index == world->primary || !server->is_primary) {
+                if (!server->is_primary)
+                        sim_replication_attach(world, server, &world->servers[server->master]);
+                else
+                        sim_replication_attach_all(world, server);
+                return;
+        }
+        /* It was the primary, and does not know yet that it is not. */
+        world_in(world, world_chance(world, 500) ? 0 : world_random(world, 1, 3000), on_told, NULL,
+                 0);
+}
+
+void sim_redis_crash(struct world *world, struct server *server, size_t lines_left,
+                     bool rolled_back)
+{
+        world_tell(world, WHO_REDIS, server->index, "crashes");
         server->is_up = false;
         server->life++;
         server->still_until_ms = 0;
-        lose(world, lines_left, lines_left < server->synced);
+        sim_replication_forget_waits(server);
+        sim_book_lost(world, server, lines_left, rolled_back);
+        model_cut(server->model, lines_left);
         server->synced = lines_left;
-        for (unsigned i = 0; i < world->n_nodes; i++) {
-                if (world->nodes[i]->is_alive) {
-                        sim_redis_cut(world, world->nodes[i], LINK_CALLS);
-                        sim_redis_cut(world, world->nodes[i], LINK_MESSAGES);
-                }
-        }
-        world_in(world, world_random(world, 50, 6000), come_back, NULL, server->life);
+        sim_book_again(world, server);
+        sim_book_is_on_disk(world, server);
+        sim_redis_cut_all(world, server->index);
+        world_in(world, world_random(world, 50, 6000), come_back, server, server->life);
 }
 
-void sim_redis_pause(struct world *world, uint64_t ms)
+void sim_redis_pause(struct world *world, struct server *server, uint64_t ms)
 {
         uint64_t until_ms = world->now_ms + ms;
 
-        world_tell(world, WHO_REDIS, 0, "stands still for %u ms", ms);
-        if (until_ms > world->server.still_until_ms)
-                world->server.still_until_ms = until_ms;
+        world_tell(world, WHO_REDIS, server->index, "stands still for %u ms", ms);
+        if (until_ms > server->still_until_ms)
+                server->still_until_ms = until_ms;
 }
 
 void sim_redis_heal(struct world *world)
 {
-        come_back(world, NULL, world->server.life, NULL);
+        for (unsigned i = 0; i < world->n_servers; i++) {
+                world->servers[i].stalled_until_ms = 0;
+                come_back(world, &world->servers[i], world->servers[i].life, NULL);
+        }
+        sim_replication_heal(world);
 }

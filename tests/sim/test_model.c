@@ -1,6 +1,7 @@
 /* The model Redis of the simulation against a real one with the real functions: the same random
- * commands, the same answers, also after the data was deleted, trimmed, or its meta lost. If the
- * two ever differ, the simulation proves nothing. */
+ * commands, the same answers, also after the data was deleted, trimmed, or its meta lost,
+ * with entries held back, witnesses of all kinds, and renewals. If the two ever differ, the
+ * simulation proves nothing. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #define KEYS            "{t}:"
 #define EVENTS          5 /* ids used; one more than fit */
 #define EVENTS_MAX_HERE 4
+#define PLACES          8 /* remembered, to be witnesses later */
 #define NOW             INT64_C(1790000000000)
 
 extern const char kickoff_lua[];
@@ -25,6 +27,8 @@ struct pair {
         struct model *model;
         struct rng rng;
         unsigned step;
+        struct token places[PLACES];
+        unsigned n_places;
 };
 
 static uint64_t below(struct pair *pair, uint64_t n)
@@ -50,15 +54,28 @@ static void end(struct pair *pair)
 
 /* --- the model's answers, as test_redis_ask() writes those of Redis --------------------------- */
 
-static void add_place(struct buf *out, struct token place)
+static void add_hex(struct buf *out, uint64_t value)
 {
-        char epoch[17] = "", tag[17] = "";
+        char text[17] = "";
 
-        if (place.epoch != 0) {
-                token_hex(place.epoch, epoch);
-                token_hex(place.tag, tag);
-        }
-        buf_printf(out, "%s\n%llu\n%s", epoch, (unsigned long long)place.seq, tag);
+        if (value != 0)
+                token_hex(value, text);
+        buf_str(out, text);
+}
+
+static void add_token(struct buf *out, const struct token *token)
+{
+        add_hex(out, token->epoch);
+        buf_printf(out, "\n%llu\n", (unsigned long long)token->seq);
+        if (token->epoch != 0)
+                add_hex(out, token->tag);
+}
+
+static void add_place(struct buf *out, const struct place *place)
+{
+        add_token(out, &place->token);
+        buf_char(out, '\n');
+        add_hex(out, place->parent);
 }
 
 static void add_result(struct buf *out, const char *word, const struct model_op *op)
@@ -66,7 +83,7 @@ static void add_result(struct buf *out, const char *word, const struct model_op 
         char token[TOKEN_TEXT_MAX + 1];
 
         token_format(&op->token, token);
-        buf_printf(out, "%s\n%s\n%s", word, token, op->record);
+        buf_printf(out, "%s\n%s\n%s", word, token, op->record->text);
 }
 
 static void expect(struct pair *pair, char *real, struct buf *model, const char *what)
@@ -98,31 +115,118 @@ static void sort_lines(char *text)
         free(copy);
 }
 
+/* --- witnesses ------------------------------------------------------------------------------ */
+
+struct words { /* of a witness */
+        char epoch[17], seq[24], tag[17];
+};
+
+static struct words words_of(const struct token *token)
+{
+        struct words words = { .epoch = "", .seq = "0", .tag = "" };
+
+        if (token->epoch == 0)
+                return words;
+        token_hex(token->epoch, words.epoch);
+        snprintf(words.seq, sizeof(words.seq), "%llu", (unsigned long long)token->seq);
+        token_hex(token->tag, words.tag);
+        return words;
+}
+
+static struct token tail_of(const struct pair *pair)
+{
+        bool is_held;
+
+        return model_tail(pair->model, &is_held);
+}
+
+static void remember(struct pair *pair)
+{
+        struct token tail = tail_of(pair);
+
+        if (tail.epoch != 0)
+                pair->places[pair->n_places++ % PLACES] = tail;
+}
+
+/* None, the log's end, a place it had, one it never had, one of another epoch. */
+static struct token some_witness(struct pair *pair)
+{
+        struct token token = tail_of(pair);
+
+        switch (below(pair, 8)) {
+        case 0:
+                return (struct token){ .epoch = 0 };
+        case 1:
+                token.seq += below(pair, 3);
+                break;
+        case 2:
+                token.tag = rng_u64(&pair->rng);
+                break;
+        case 3:
+                token.seq = below(pair, token.seq + 1);
+                token.tag = rng_u64(&pair->rng);
+                break;
+        case 4:
+                token.epoch = below(pair, 6) << 48 | 1;
+                break;
+        case 5:
+        case 6:
+                if (pair->n_places > 0)
+                        token = pair->places[below(pair, pair->n_places < PLACES ? pair->n_places
+                                                                                 : PLACES)];
+                break;
+        default:
+                break;
+        }
+        return token;
+}
+
 /* --- the questions -------------------------------------------------------------------------- */
 
 static void compare_head(struct pair *pair)
 {
+        struct token witness = some_witness(pair);
+        struct words w = words_of(&witness);
+        struct place place = model_head(pair->model, &witness);
         struct buf out = BUF_INIT;
 
-        add_place(&out, model_head(pair->model));
+        add_place(&out, &place);
         expect(pair,
-               test_redis_ask(pair->server, "FCALL_RO", "kickoff1_head", "1", KEYS "meta", NULL),
+               test_redis_ask(pair->server, "FCALL_RO", "kickoff1_head", "2", KEYS "meta",
+                              KEYS "log", w.epoch, w.seq, w.tag, NULL),
                &out, "head");
+}
+
+static void compare_tail(struct pair *pair)
+{
+        struct buf out = BUF_INIT;
+        bool is_held;
+        struct token tail = model_tail(pair->model, &is_held);
+
+        add_token(&out, &tail);
+        buf_printf(&out, "\n%d", is_held);
+        expect(pair,
+               test_redis_ask(pair->server, "FCALL_RO", "kickoff1_tail", "1", KEYS "meta", NULL),
+               &out, "tail");
 }
 
 static void compare_state(struct pair *pair)
 {
-        const struct model_op *ops[EVENTS];
-        size_t n = model_state(pair->model, EVENTS, ops);
+        struct token witness = some_witness(pair);
+        struct words w = words_of(&witness);
+        struct place place = model_head(pair->model, &witness);
+        struct model_record *records[EVENTS];
+        bool lost;
+        size_t n = model_state(pair->model, &witness, EVENTS, records, &lost);
         struct buf out = BUF_INIT;
-        char *real = test_redis_ask(pair->server, "FCALL_RO", "kickoff1_state", "2", KEYS "meta",
-                                    KEYS "events", NULL),
+        char *real = test_redis_ask(pair->server, "FCALL_RO", "kickoff1_state", "3", KEYS "meta",
+                                    KEYS "log", KEYS "events", w.epoch, w.seq, w.tag, NULL),
              *mine;
 
-        add_place(&out, model_head(pair->model));
-        buf_char(&out, '\n');
+        add_place(&out, &place);
+        buf_printf(&out, "\n%d\n", lost);
         for (size_t i = 0; i < n; i++)
-                buf_printf(&out, "%s%s", i > 0 ? "\n" : "", ops[i]->record);
+                buf_printf(&out, "%s%s", i > 0 ? "\n" : "", records[i]->text);
         mine = buf_take(&out);
         sort_lines(real);
         sort_lines(mine);
@@ -131,150 +235,241 @@ static void compare_state(struct pair *pair)
         free(real);
 }
 
+static void add_entry(struct buf *out, const struct model_op *op)
+{
+        char tag[17], prev[17];
+
+        token_hex(op->token.tag, tag);
+        token_hex(op->prev, prev);
+        buf_printf(out, "%llu-0\ntag\n%s\nprev\n%s\nbody\n%s\nrecord\n%s",
+                   (unsigned long long)op->token.seq, tag, prev, op->body, op->record->text);
+        if (op->held)
+                buf_printf(out, "\nevent\n%s\nbefore\n%s\nreq\n%s%s", op->event,
+                           op->before != NULL ? op->before->text : "",
+                           op->key[0] != '\0' ? KEYS "req:" : "", op->key);
+}
+
 static void compare_range(struct pair *pair, seqno from, seqno to, size_t max)
 {
         struct model_op **ops = calloc(max, sizeof(*ops));
-        size_t n = model_range(pair->model, from, to, max, ops);
+        struct token witness = some_witness(pair);
+        struct words w = words_of(&witness);
+        struct place place = model_head(pair->model, &witness);
+        size_t n = model_range(pair->model, from, to, max, &witness, ops);
         struct buf out = BUF_INIT;
         char texts[3][24];
 
         snprintf(texts[0], sizeof(texts[0]), "%llu", (unsigned long long)from);
         snprintf(texts[1], sizeof(texts[1]), "%llu", (unsigned long long)to);
         snprintf(texts[2], sizeof(texts[2]), "%zu", max);
-        add_place(&out, model_head(pair->model));
+        add_place(&out, &place);
         buf_char(&out, '\n');
         for (size_t i = 0; i < n; i++) {
-                char tag[17], prev[17];
-
-                token_hex(ops[i]->token.tag, tag);
-                token_hex(ops[i]->prev, prev);
-                buf_printf(&out, "%s%llu-0\ntag\n%s\nprev\n%s\nbody\n%s", i > 0 ? "\n" : "",
-                           (unsigned long long)ops[i]->token.seq, tag, prev, ops[i]->body);
+                if (i > 0)
+                        buf_char(&out, '\n');
+                add_entry(&out, ops[i]);
         }
         free(ops);
         expect(pair,
                test_redis_ask(pair->server, "FCALL_RO", "kickoff1_range", "2", KEYS "meta",
-                              KEYS "log", texts[0], texts[1], texts[2], NULL),
+                              KEYS "log", texts[0], texts[1], texts[2], w.epoch, w.seq, w.tag,
+                              NULL),
                &out, "range");
 }
 
 static void compare_lookup(struct pair *pair, const char *event, const char *key)
 {
-        const struct model_op *there, *request;
+        struct model_record *there;
+        struct model_op *request;
         struct buf out = BUF_INIT;
         char req[64];
+        bool is_held;
 
         snprintf(req, sizeof(req), KEYS "req:%s", key);
-        model_lookup(pair->model, event, key, &there, &request);
-        buf_printf(&out, "%s\n", there != NULL ? there->record : "(nil)");
-        if (request != NULL)
+        model_lookup(pair->model, event, key, &there, &request, &is_held);
+        buf_printf(&out, "%s\n", there != NULL ? there->text : "(nil)");
+        if (request != NULL) {
                 add_result(&out, request->fingerprint, request);
-        else
+                buf_printf(&out, "\n%d\nfsync", is_held);
+        } else {
                 buf_str(&out, "(nil)");
+        }
         expect(pair,
-               test_redis_ask(pair->server, "FCALL_RO", "kickoff1_lookup", "2", KEYS "events", req,
-                              event, "1", NULL),
+               test_redis_ask(pair->server, "FCALL_RO", "kickoff1_lookup", "3", KEYS "events", req,
+                              KEYS "meta", event, "1", NULL),
                &out, "lookup");
 }
 
 /* --- the changes ---------------------------------------------------------------------------- */
 
-static void compare_open(struct pair *pair)
-{
-        uint64_t fresh_epoch = rng_u64(&pair->rng), fresh_tag = rng_u64(&pair->rng);
-        struct buf out = BUF_INIT;
-        char epoch[17], tag[17];
-
-        token_hex(fresh_epoch, epoch);
-        token_hex(fresh_tag, tag);
-        add_place(&out, model_open(pair->model, fresh_epoch, fresh_tag));
-        expect(pair,
-               test_redis_ask(pair->server, "FCALL", "kickoff1_open", "2", KEYS "meta", KEYS "log",
-                              epoch, tag, NULL),
-               &out, "open");
-}
-
 struct texts { /* of an append */
         char event[8], record[200], body[100], key[24], fingerprint[8];
         char req[64], bundles[64], drafts[64];
-        char expected[24], tag[17], epoch[17], fresh[17], keep[24], keep_ms[24], now[24];
+        char expected[24], tag[17], keep[24], keep_ms[24], now[24];
+        struct words witness;
 };
 
-static char *append_to_redis(struct pair *pair, const struct texts *t, bool publish)
+static void format_record(char out[200], const char *event, uint64_t version, uint64_t epoch,
+                          unsigned step)
+{
+        char hex[17];
+
+        token_hex(epoch, hex);
+        snprintf(out, 200, "{\"id\":\"%s\",\"version\":%llu,\"step\":%u,\"epoch\":\"%s\"}", event,
+                 (unsigned long long)version, step, hex);
+}
+
+static void compare_renew(struct pair *pair)
+{
+        struct token tail = tail_of(pair);
+        struct model_renew renew = { .expected = tail.epoch,
+                                     .fresh_epoch = below(pair, 8) << 48 | (pair->step + 1),
+                                     .fresh_tag = rng_u64(&pair->rng),
+                                     .witness = some_witness(pair) };
+        struct words w = words_of(&renew.witness);
+        struct model_record *records[2];
+        char expected[17] = "", epoch[17], tag[17], texts[2][200], events[2][8];
+        struct buf out = BUF_INIT;
+        struct place place;
+        enum model_renewal result;
+
+        if (below(pair, 6) == 0)
+                renew.expected = renew.witness.epoch;
+        for (unsigned i = 0; i < 2; i++) {
+                uint64_t made = below(pair, 5) << 48 | 7, version = 1 + below(pair, 12);
+
+                snprintf(events[i], sizeof(events[i]), "e%u", (unsigned)(2 * i + below(pair, 2)));
+                format_record(texts[i], events[i], version, made, pair->step);
+                records[i] = model_record_create(events[i], texts[i], made, version);
+        }
+        renew.records = records;
+        renew.n = below(pair, 3);
+        if (renew.expected != 0)
+                token_hex(renew.expected, expected);
+        token_hex(renew.fresh_epoch, epoch);
+        token_hex(renew.fresh_tag, tag);
+        result = model_renew(pair->model, &renew);
+        place = model_head(pair->model, &renew.witness);
+        cr_assert(result != MODEL_TOO_LATE);
+        buf_printf(&out, "%s\n",
+                   result == MODEL_RENEWED  ? "renewed"
+                   : result == MODEL_INTACT ? "intact"
+                                            : "changed");
+        add_place(&out, &place);
+        expect(pair,
+               test_redis_ask(pair->server, "FCALL", "kickoff1_renew", "3", KEYS "meta", KEYS "log",
+                              KEYS "events", expected, epoch, tag, w.epoch, w.seq, w.tag,
+                              renew.n > 0 ? events[0] : NULL, texts[0],
+                              renew.n > 1 ? events[1] : NULL, texts[1], NULL),
+               &out, "renew");
+        for (unsigned i = 0; i < 2; i++)
+                model_record_unref(records[i]);
+}
+
+static void compare_release(struct pair *pair)
+{
+        struct token token = some_witness(pair);
+        struct words w = words_of(&token);
+        struct buf out = BUF_INIT;
+        size_t n;
+
+        if (token.epoch == 0)
+                return;
+        buf_str(&out, model_release(pair->model, &token, &n) ? "released" : "lost");
+        expect(pair,
+               test_redis_ask(pair->server, "FCALL", "kickoff1_release", "2", KEYS "meta",
+                              KEYS "log", w.epoch, w.seq, w.tag, "PUBLISH", KEYS "signals", NULL),
+               &out, "release");
+}
+
+static char *append_to_redis(struct pair *pair, const struct texts *t, bool publish, bool held)
 {
         return test_redis_ask(pair->server, "FCALL", "kickoff1_append", "6", KEYS "log",
                               KEYS "meta", KEYS "events", t->req, t->bundles, t->drafts, t->event,
-                              t->expected, t->record, t->body, t->tag, KEYS "signals",
+                              t->expected, t->record, t->body, t->tag, "PUBLISH", KEYS "signals",
                               publish ? "1" : "0", t->fingerprint, "86400", "4", t->keep,
-                              t->keep_ms, t->now, t->epoch, t->fresh, NULL);
+                              t->keep_ms, t->now, held ? "1" : "0", t->witness.epoch,
+                              t->witness.seq, t->witness.tag, "fsync", NULL);
 }
 
-static void compare_append(struct pair *pair, seqno keep_entries)
+static void choose_texts(struct pair *pair, struct model_append *append, struct texts *t)
 {
-        const struct model_op *there = NULL, *result = NULL;
+        snprintf(t->key, sizeof(t->key), "k%u", (unsigned)below(pair, pair->step + 10));
+        if (below(pair, 4) > 0) /* else without a request key */
+                snprintf(t->fingerprint, sizeof(t->fingerprint), "f%u", (unsigned)below(pair, 3));
+        format_record(t->record, t->event, append->expected + 1, append->witness.epoch, pair->step);
+        snprintf(t->body, sizeof(t->body), "{\"kind\":\"start\",\"sent\":%lld}",
+                 (long long)append->sent);
+        snprintf(t->req, sizeof(t->req), KEYS "req:%s", t->key);
+        snprintf(t->bundles, sizeof(t->bundles), KEYS "bundles:%s", t->event);
+        snprintf(t->drafts, sizeof(t->drafts), KEYS "drafts:%s", t->event);
+        snprintf(t->expected, sizeof(t->expected), "%llu", (unsigned long long)append->expected);
+        snprintf(t->keep, sizeof(t->keep), "%llu", (unsigned long long)append->keep_entries);
+        snprintf(t->keep_ms, sizeof(t->keep_ms), "%lld", (long long)append->keep_ms);
+        snprintf(t->now, sizeof(t->now), "%lld", (long long)append->now);
+        token_hex(append->tag, t->tag);
+        t->witness = words_of(&append->witness);
+        append->event = t->event;
+        append->body = t->body;
+        append->key = t->key;
+        append->fingerprint = t->fingerprint;
+        append->record =
+            model_record_create(t->event, t->record, append->witness.epoch, append->expected + 1);
+}
+
+static void add_append(struct buf *out, enum model_answer answer, const struct model_op *op,
+                       const struct model_record *there)
+{
+        static const char *const word[] = {
+                [MODEL_COMMITTED] = "committed", [MODEL_HELD] = "held",
+                [MODEL_REPLAYED] = "replayed",   [MODEL_REPLAYED_HELD] = "replayed",
+                [MODEL_MISMATCH] = "mismatch",   [MODEL_MOVED] = "moved",
+                [MODEL_LOST] = "lost",           [MODEL_MIXED] = "mixed",
+                [MODEL_STALE] = "stale",         [MODEL_FULL] = "full",
+                [MODEL_NODRAFTS] = "nodrafts",
+        };
+
+        if (op != NULL)
+                add_result(out, word[answer], op);
+        else
+                buf_str(out, word[answer]);
+        if (answer == MODEL_REPLAYED || answer == MODEL_REPLAYED_HELD)
+                buf_printf(out, "\n%d\nfsync", answer == MODEL_REPLAYED_HELD);
+        /* Lua's false at the end of a table is an empty answer, not none. */
+        if (answer == MODEL_STALE)
+                buf_printf(out, "\n%s", there != NULL ? there->text : "(nil)");
+}
+
+/* `wild`: with any witness; else as a node that has all. */
+static void compare_append(struct pair *pair, seqno keep_entries, bool wild)
+{
+        struct model_record *there = NULL;
+        struct model_op *result = NULL;
         struct model_append append = { .keep_entries = keep_entries, .keep_ms = 1000 };
         struct buf out = BUF_INIT;
         struct texts t = { .event = "" };
+        enum model_answer answer;
+        bool unused;
 
         snprintf(t.event, sizeof(t.event), "e%u", (unsigned)below(pair, EVENTS));
-        model_lookup(pair->model, t.event, NULL, &there, &result);
+        model_lookup(pair->model, t.event, NULL, &there, &result, &unused);
         append.expected = there != NULL ? there->version : 0;
         if (below(pair, 8) == 0)
                 append.expected = below(pair, 4); /* somebody else was faster */
-        append.version = append.expected + 1;
         append.sent = NOW + (int64_t)pair->step * 100;
         append.now = append.sent;
         append.tag = rng_u64(&pair->rng);
-        append.fresh_epoch = rng_u64(&pair->rng);
-        append.fresh_tag = rng_u64(&pair->rng);
         append.publish = below(pair, 5) == 0;
+        append.held = wild && below(pair, 3) > 0;
         append.events_max = EVENTS_MAX_HERE;
-        snprintf(t.key, sizeof(t.key), "k%u", (unsigned)below(pair, pair->step + 10));
-        if (below(pair, 4) > 0) /* else without a request key */
-                snprintf(t.fingerprint, sizeof(t.fingerprint), "f%u", (unsigned)below(pair, 3));
-        snprintf(t.record, sizeof(t.record), "{\"id\":\"%s\",\"version\":%llu,\"step\":%u}",
-                 t.event, (unsigned long long)append.version, pair->step);
-        snprintf(t.body, sizeof(t.body), "{\"kind\":\"start\",\"sent\":%lld}",
-                 (long long)append.sent);
-        snprintf(t.req, sizeof(t.req), KEYS "req:%s", t.key);
-        snprintf(t.bundles, sizeof(t.bundles), KEYS "bundles:%s", t.event);
-        snprintf(t.drafts, sizeof(t.drafts), KEYS "drafts:%s", t.event);
-        snprintf(t.expected, sizeof(t.expected), "%llu", (unsigned long long)append.expected);
-        snprintf(t.keep, sizeof(t.keep), "%llu", (unsigned long long)keep_entries);
-        snprintf(t.keep_ms, sizeof(t.keep_ms), "%lld", (long long)append.keep_ms);
-        snprintf(t.now, sizeof(t.now), "%lld", (long long)append.now);
-        token_hex(append.tag, t.tag);
-        token_hex(append.fresh_epoch, t.epoch);
-        token_hex(append.fresh_tag, t.fresh);
-        append.event = t.event;
-        append.record = t.record;
-        append.body = t.body;
-        append.key = t.key;
-        append.fingerprint = t.fingerprint;
-
-        result = NULL;
-        switch (model_append(pair->model, &append, &result)) {
-        case MODEL_COMMITTED:
-                add_result(&out, "committed", result);
-                break;
-        case MODEL_REPLAYED:
-                add_result(&out, "replayed", result);
-                break;
-        case MODEL_MISMATCH:
-                buf_str(&out, "mismatch");
-                break;
-        case MODEL_STALE:
-                /* Lua's false at the end of a table is an empty answer, not none. */
-                buf_printf(&out, "stale\n%s", result != NULL ? result->record : "(nil)");
-                break;
-        case MODEL_FULL:
-                buf_str(&out, "full");
-                break;
-        case MODEL_NODRAFTS:
-                buf_str(&out, "nodrafts");
-                break;
-        }
-        expect(pair, append_to_redis(pair, &t, append.publish), &out, "append");
+        append.witness = wild && below(pair, 3) == 0 ? some_witness(pair) : tail_of(pair);
+        choose_texts(pair, &append, &t);
+        there = NULL;
+        answer = model_append(pair->model, &append, &result, &there);
+        add_append(&out, answer, result, there);
+        expect(pair, append_to_redis(pair, &t, append.publish, append.held), &out, "append");
+        model_record_unref(append.record);
+        remember(pair);
 }
 
 static void draft(struct pair *pair)
@@ -289,7 +484,8 @@ static void draft(struct pair *pair)
 
 static void hurt(struct pair *pair)
 {
-        seqno below_seq = 1 + below(pair, model_head(pair->model).seq + 1);
+        const struct token none = { .epoch = 0 };
+        seqno below_seq = 1 + below(pair, model_head(pair->model, &none).token.seq + 1);
         char text[32];
 
         switch (below(pair, 12)) {
@@ -316,46 +512,59 @@ static void compare_all(struct pair *pair)
 {
         compare_head(pair);
         compare_state(pair);
+        compare_tail(pair);
         compare_range(pair, 1, UINT64_C(1) << 50, 100000);
+}
+
+static void one_step(struct pair *pair)
+{
+        seqno head = tail_of(pair).seq, from = below(pair, head + 3);
+        char event[8], key[24];
+
+        snprintf(event, sizeof(event), "e%u", (unsigned)below(pair, EVENTS));
+        snprintf(key, sizeof(key), "k%u", (unsigned)below(pair, pair->step + 10));
+        switch (below(pair, 16)) {
+        case 0:
+                if (tail_of(pair).epoch == 0 || below(pair, 3) == 0)
+                        compare_renew(pair);
+                break;
+        case 1:
+                compare_range(pair, from, from + below(pair, 20), 1 + below(pair, 10));
+                break;
+        case 2:
+                compare_lookup(pair, event, key);
+                break;
+        case 3:
+                compare_state(pair);
+                break;
+        case 4:
+                draft(pair);
+                break;
+        case 5:
+                if (below(pair, 4) == 0)
+                        hurt(pair);
+                break;
+        case 6:
+        case 7:
+                compare_release(pair);
+                break;
+        default:
+                compare_append(pair, 20000, true);
+                break;
+        }
+        compare_head(pair);
+        compare_tail(pair);
 }
 
 Test(model, answers_as_redis_does_whatever_is_asked)
 {
-        for (uint64_t seed = 1; seed <= 3; seed++) {
+        for (uint64_t seed = 1; seed <= 5; seed++) {
                 struct pair pair = begin(seed);
 
                 for (pair.step = 0; pair.step < 400; pair.step++) {
-                        seqno head = model_head(pair.model).seq, from = below(&pair, head + 3);
-                        char event[8], key[24];
-
-                        snprintf(event, sizeof(event), "e%u", (unsigned)below(&pair, EVENTS));
-                        snprintf(key, sizeof(key), "k%u", (unsigned)below(&pair, pair.step + 10));
-                        switch (below(&pair, 12)) {
-                        case 0:
-                                compare_open(&pair);
-                                break;
-                        case 1:
-                                compare_range(&pair, from, from + below(&pair, 20),
-                                              1 + below(&pair, 10));
-                                break;
-                        case 2:
-                                compare_lookup(&pair, event, key);
-                                break;
-                        case 3:
-                                compare_state(&pair);
-                                break;
-                        case 4:
-                                draft(&pair);
-                                break;
-                        case 5:
-                                if (below(&pair, 4) == 0)
-                                        hurt(&pair);
-                                break;
-                        default:
-                                compare_append(&pair, 20000);
-                                break;
-                        }
-                        compare_head(&pair);
+                        if (pair.step % 50 == 0)
+                                compare_renew(&pair);
+                        one_step(&pair);
                 }
                 compare_all(&pair);
                 end(&pair);
@@ -366,50 +575,54 @@ Test(model, trims_its_log_where_redis_does)
 {
         struct pair pair = begin(9);
 
-        for (pair.step = 0; model_head(pair.model).seq < 1100; pair.step++) {
-                compare_append(&pair, 100);
+        while (tail_of(&pair).epoch == 0)
+                compare_renew(&pair);
+        for (pair.step = 0; tail_of(&pair).seq < 1100; pair.step++) {
+                compare_append(&pair, 100, false);
                 if (below(&pair, 4) == 0)
                         draft(&pair);
-                if (model_head(pair.model).seq % 256 == 0)
+                if (tail_of(&pair).seq % 256 == 0)
                         compare_all(&pair);
         }
         compare_all(&pair);
         end(&pair);
 }
 
-/* What Redis finds in its append-only file after a crash is what the model has after a cut. */
-Test(model, cut_back_it_is_what_it_was)
+/* What Redis finds in its append-only file after a crash is what the model has after a cut; and a
+ * model that takes over its lines is the same. */
+Test(model, cut_back_it_is_what_it_was_and_a_replica_is_the_same)
 {
         struct pair pair = begin(11);
         struct token then, now;
+        struct model *replica = model_create(), *first;
         size_t lines;
 
+        while (tail_of(&pair).epoch == 0)
+                compare_renew(&pair);
         for (pair.step = 0; pair.step < 60; pair.step++)
-                compare_append(&pair, 20000);
-        then = model_head(pair.model);
+                compare_append(&pair, 20000, true);
+        then = tail_of(&pair);
         lines = model_journal(pair.model);
         for (unsigned i = 0; i < 3; i++) { /* the model alone goes on, and forgets it again */
-                const struct model_op *unused;
-                const struct model_append lost = { .event = "lost",
-                                                   .record = "{}",
-                                                   .body = "{}",
-                                                   .version = 1,
-                                                   .tag = 1 + i,
-                                                   .key = "",
-                                                   .fingerprint = "",
-                                                   .events_max = 100 };
-
-                model_append(pair.model, &lost, &unused);
+                model_draft(pair.model, "lost");
                 model_lose_meta(pair.model);
                 model_wipe(pair.model);
-                cr_assert(eq(u64, model_head(pair.model).epoch, 0));
+                cr_assert(eq(u64, tail_of(&pair).epoch, 0));
                 model_cut(pair.model, lines);
         }
-        now = model_head(pair.model);
+        now = tail_of(&pair);
         cr_assert(token_equal(&now, &then));
         compare_all(&pair);
-        for (; pair.step < 120; pair.step++)
-                compare_append(&pair, 20000);
+        for (size_t i = 0; i < lines; i++)
+                model_follow(replica, pair.model, i);
+        cr_assert(eq(sz, model_common(replica, pair.model), lines));
+        first = pair.model;
+        pair.model = replica;
         compare_all(&pair);
+        for (; pair.step < 120; pair.step++)
+                compare_append(&pair, 20000, true);
+        compare_all(&pair);
+        cr_assert(eq(sz, model_common(replica, first), lines));
+        model_destroy(first);
         end(&pair);
 }

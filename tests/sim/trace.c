@@ -17,7 +17,7 @@ static void print(const struct happening *happening)
 
         printf("%7" PRIu64 ".%03" PRIu64 " #%-6" PRIu64 " %-8s", happening->at_ms / 1000,
                happening->at_ms % 1000, happening->step, who_name[happening->who]);
-        if (happening->who == WHO_REDIS || happening->who == WHO_NEMESIS)
+        if (happening->who == WHO_NEMESIS)
                 printf("   ");
         else
                 printf(" %u ", happening->index);

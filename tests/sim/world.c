@@ -105,6 +105,7 @@ static void begin_quiet(struct world *world, void *owner, uint64_t argument, voi
         world->quiet = true;
         world->quiet_ms = world->now_ms;
         world_tell(world, WHO_NEMESIS, 0, "quiet: nothing goes wrong from here on");
+        invariants_at_quiet(world);
         sim_redis_heal(world);
         for (unsigned i = 0; i < world->n_nodes; i++)
                 sim_node_heal(world, world->nodes[i]);
@@ -112,6 +113,24 @@ static void begin_quiet(struct world *world, void *owner, uint64_t argument, voi
                 sim_device_heal(world, world->devices[i]);
         world_in(world, CONVERGE_SOON_MS, look_soon, NULL, 0);
         world_in(world, CONVERGE_MS, end, NULL, 0);
+}
+
+static void draw_servers(struct world *world)
+{
+        uint64_t mode = world_random(world, 0, 9);
+
+        world->n_servers =
+            world_chance(world, 500) ? 1 : (unsigned)world_random(world, 2, SERVERS_MAX);
+        world->durability.mode = DURABILITY_MEMORY;
+        if (mode >= 7) {
+                world->durability.mode = DURABILITY_REPLICATED;
+                world->durability.replicas = mode == 9 ? 2 : 1;
+                world->n_servers = world->durability.replicas + 1;
+                if (world->n_servers < SERVERS_MAX && world_chance(world, 600))
+                        world->n_servers++;
+        } else if (mode >= 3) {
+                world->durability.mode = DURABILITY_FSYNC;
+        }
 }
 
 static void draw(struct world *world)
@@ -129,7 +148,7 @@ static void draw(struct world *world)
         world->lifetime_ms =
             world_chance(world, 300) ? (unsigned)world_random(world, 5, 60) * 1000 : 1800000;
         world->wire = world_chance(world, 125);
-        world->server.fsync = world_chance(world, 600);
+        draw_servers(world);
         faults_draw(world);
 }
 
@@ -139,7 +158,6 @@ struct world *world_run(const struct world_options *options)
 
         check(world != NULL);
         world->seed = options->seed;
-        world->epochs = options->epochs;
         world->trace.aloud = options->trace;
         rng_seed(&world->rng, options->seed);
         history_init(&world->history);

@@ -19,14 +19,11 @@
 
 #define WALL_START_MS INT64_C(1790000000000)
 
-/* The judge's notes on one node or device: the furthest it ever was, in each of the last epochs.
- * Without
- * --epochs, only in the one it is in. */
+/* The judge's notes on one device: where it was last, in each of the last epochs. */
 #define EPOCHS_NOTED 8
 struct notes {
         struct note {
-                uint64_t epoch;
-                seqno highest;
+                struct token last;
                 uint64_t newest[EVENTS_AT_ALL]; /* version of each event */
         } of[EPOCHS_NOTED];
         unsigned next;
@@ -51,7 +48,6 @@ struct due {
 
 struct world {
         uint64_t seed;
-        bool epochs; /* --epochs: a log that lost its tail must go on in a new epoch */
         struct rng rng;
         uint64_t now_ms, step;
         struct due *dues; /* a heap by (at_ms, order) */
@@ -68,7 +64,11 @@ struct world {
         unsigned ping_ms, lifetime_ms;
 
         struct history history;
-        struct server server;
+        struct durability durability;
+        struct server servers[SERVERS_MAX];
+        unsigned n_servers, primary; /* whom the sentinels say it is */
+        bool breaks_links; /* a call without an answer in time breaks its link, as in base/redis.c;
+                              else it is only given up */
         struct node *nodes[NODES_MAX];
         struct device *devices[DEVICES_MAX];
         struct producer *producers[PRODUCERS_MAX];
@@ -78,11 +78,18 @@ struct world {
         uint64_t counted_asks;  /* of the log, by all nodes */
         uint64_t asks_in_quiet; /* the same, soon after the quiet began */
         uint64_t counted_signals, counted_resets, counted_commits; /* that this run was worth it */
+        uint64_t counted_renewals, counted_failovers;
+        /* What living nodes remembered when the quiet began: (generation, version) of each event.
+         */
+        struct rank {
+                unsigned generation;
+                uint64_t version;
+        } remembered[EVENTS_AT_ALL];
 };
 
 struct world_options {
         uint64_t seed;
-        bool epochs, trace;
+        bool trace;
 };
 
 /* Runs it to its end. On a broken promise the process ends with status 1, see invariants.h. */
