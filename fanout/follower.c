@@ -35,6 +35,7 @@ struct follower {
         struct follower_options options;
         struct follower_callbacks callbacks;
         struct event_base *base;
+        char meta_key[KEY_MAX + 1]; /* its slot is where the log lives */
         struct redis *commands, *subscriber;
         bool commands_up, subscriber_up, destroying;
         struct event *tick;
@@ -357,14 +358,20 @@ static enum err create_links(struct follower *follower, struct event_base *base)
 {
         struct redis_options options = { .address = follower->options.address,
                                          .name = "commands",
+                                         .primary = true, /* only that has the log as it is */
+                                         .slot_key = follower->meta_key,
                                          .on_state = on_commands_state,
                                          .owner = follower };
         char channel[KEY_MAX + 1];
-        enum err err = redis_create(base, &options, &follower->commands);
+        enum err err;
 
+        key_format(follower->meta_key, follower->options.ns, KEY_META, NULL);
+        err = redis_create(base, &options, &follower->commands);
         if (err != OK)
                 return err;
         options.name = "signals";
+        options.primary = false;
+        options.slot_key = NULL;
         options.timeout_ms = SUBSCRIBER_TIMEOUT_MS;
         options.on_state = on_subscriber_state;
         err = redis_create(base, &options, &follower->subscriber);

@@ -51,6 +51,145 @@ Test(redis, a_restart_in_mid_run_loses_nothing_and_no_device_reconnects)
         test_redis_destroy(redis);
 }
 
+static void until_reset(struct recorder *r, unsigned resets)
+{
+        for (unsigned waited_ms = 0; r->resets < resets; waited_ms += 20) {
+                if (waited_ms > PATIENCE_MS)
+                        give_up("a device has %u of %u resets", r->resets, resets);
+                recorder_run(r, 20);
+        }
+}
+
+static struct token token_of(const struct recorder *r)
+{
+        const char *text = kickoff_device_token(r->device);
+        struct token token;
+
+        cr_assert(eq(int, token_parse(text, strlen(text), &token), OK));
+        return token;
+}
+
+static void is_in_stage(const struct recorder *r, const char *event, const char *stage)
+{
+        for (size_t i = 0; i < r->n_events; i++) {
+                if (strcmp(r->events[i].event, event) == 0) {
+                        cr_assert(eq(str, (char *)r->events[i].stage, (char *)stage));
+                        return;
+                }
+        }
+        cr_assert(false, "the reset lacks %s", event);
+}
+
+/* What a failover may leave behind: the last two changes are gone, and four others took their
+ * numbers. */
+static void lose_tail_and_refill(struct test_redis *redis)
+{
+        test_redis_do(
+            redis, "EVAL",
+            "local seq = tonumber(redis.call('HGET', KEYS[2], 'seq')) "
+            "local last = redis.call('XRANGE', KEYS[1], (seq - 2) .. '-0', (seq - 2) .. '-0')[1][2] "
+            "local field = {} for i = 1, #last, 2 do field[last[i]] = last[i + 1] end "
+            "redis.call('XDEL', KEYS[1], (seq - 1) .. '-0', seq .. '-0') "
+            "redis.call('XTRIM', KEYS[1], 'MAXLEN', seq - 2) "
+            "redis.call('COPY', KEYS[1], KEYS[1] .. ':new') redis.call('DEL', KEYS[1]) "
+            "for _, e in ipairs(redis.call('XRANGE', KEYS[1] .. ':new', '-', '+')) do "
+            "redis.call('XADD', KEYS[1], e[1], unpack(e[2])) end "
+            "local prev = field.tag "
+            "for i = seq - 1, seq + 2 do local tag = string.format('%016x', 7000 + i) "
+            "redis.call('XADD', KEYS[1], i .. '-0', 'tag', tag, 'prev', prev, 'body', field.body) "
+            "prev = tag end "
+            "redis.call('HSET', KEYS[2], 'seq', seq + 2, 'tag', prev) "
+            "redis.call('HSET', KEYS[3], cjson.decode(field.record).id, field.record) return 1",
+            "3", "{kickoff}:log", "{kickoff}:meta", "{kickoff}:events", NULL);
+}
+
+Test(redis, a_lost_tail_that_was_refilled_resets_all_devices_into_one_new_epoch)
+{
+        struct test_redis *redis = test_redis_start(NULL);
+        struct test_node nodes[2] = { 0 };
+        struct recorder at[2];
+        struct token before, after;
+
+        node_start(&nodes[0], "--redis", test_redis_url(redis), "--name", "a", NULL);
+        node_start(&nodes[1], "--redis", test_redis_url(redis), "--name", "b", NULL);
+        create_event(&nodes[0], "final");
+        change(&nodes[0], "POST", "/v1/events/final/start", "{}");
+        change(&nodes[0], "POST", "/v1/events/final/stage", "{\"stage\":\"half-time\"}");
+        change(&nodes[0], "POST", "/v1/events/final/end", "{}");
+        for (int i = 0; i < 2; i++)
+                recorder_start(&at[i], &nodes[i], i == 0 ? "tv-a" : "tv-b", NULL, ENCODING_JSON);
+        for (int i = 0; i < 2; i++) { /* b may still be behind */
+                while (token_of(&at[i]).seq < 4)
+                        recorder_run(&at[i], 20);
+        }
+        before = token_of(&at[0]);
+
+        lose_tail_and_refill(redis);
+        for (int i = 0; i < 2; i++) {
+                until_reset(&at[i], 2);
+                cr_assert(eq(int, at[i].reset_reason, RESET_FORKED));
+                is_in_stage(&at[i], "final", "ended");
+                cr_assert(eq(int, at[i].hellos, 1)); /* nobody had to come again */
+        }
+        after = token_of(&at[0]);
+        cr_assert(eq(uint, token_generation(after.epoch), token_generation(before.epoch) + 1));
+        cr_assert(eq(u64, after.seq, 0));
+        cr_assert(eq(str, (char *)kickoff_device_token(at[0].device),
+                     (char *)kickoff_device_token(at[1].device)));
+        cr_assert(eq(i64,
+                     node_metric(&nodes[0], "kickoff_log_renewals_total") +
+                         node_metric(&nodes[1], "kickoff_log_renewals_total"),
+                     1));
+
+        /* And on it goes, for both. */
+        create_event(&nodes[0], "next");
+        for (int i = 0; i < 2; i++) {
+                recorder_until_signals(&at[i], at[i].n_signals + 1);
+                cr_assert(eq(u64, token_of(&at[i]).epoch, after.epoch));
+                cr_assert(eq(u64, token_of(&at[i]).seq, 1));
+                recorder_end(&at[i]);
+                node_end(&nodes[i]);
+        }
+        test_redis_destroy(redis);
+}
+
+Test(redis, one_that_comes_back_empty_gets_all_events_back_and_devices_are_told)
+{
+        struct test_redis *redis = test_redis_start(NULL);
+        struct test_node node = { 0 };
+        struct recorder r;
+        struct token before;
+        struct answer answer;
+
+        node_start(&node, "--redis", test_redis_url(redis), NULL);
+        create_event(&node, "final");
+        create_event(&node, "other");
+        change(&node, "POST", "/v1/events/final/start", "{}");
+        recorder_start(&r, &node, "tv-1", NULL, ENCODING_JSON);
+        before = token_of(&r);
+        test_redis_kill(redis);
+        test_redis_forget(redis);
+        test_redis_restart(redis);
+
+        until_reset(&r, 2);
+        cr_assert(eq(int, r.reset_reason, RESET_UNKNOWN));
+        cr_assert(eq(int, r.hellos, 1));
+        cr_assert(eq(sz, r.n_events, 2));
+        is_in_stage(&r, "final", "live");
+        is_in_stage(&r, "other", "scheduled");
+        cr_assert(
+            eq(uint, token_generation(token_of(&r).epoch), token_generation(before.epoch) + 1));
+
+        answer = ask(&node, "GET", "/v1/events/final", NULL, NULL);
+        cr_assert(eq(int, answer.status, 200));
+        cr_assert(
+            eq(str, (char *)json_string_value(json_object_get(answer.json, "title")), "Test"));
+        answer_end(&answer);
+        recorder_end(&r);
+        node_end(&node);
+        test_redis_destroy(redis);
+}
+
 Test(redis, two_nodes_on_one_redis_both_deliver)
 {
         struct test_redis *redis = test_redis_start(NULL);
