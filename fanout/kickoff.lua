@@ -82,6 +82,15 @@ local function has_lost(meta, log_key, witness)
   return follower ~= nil and field_of(follower, 'prev') ~= witness.tag
 end
 
+-- Of one epoch: is the place in the log for certain? What was trimmed is not.
+local function has_for_certain(meta, log_key, witness)
+  if witness.seq == meta.seq then
+    return witness.tag == meta.tag
+  end
+  local entry = entry_at(log_key, witness.seq)
+  return entry ~= nil and field_of(entry, 'tag') == witness.tag
+end
+
 -- Where the log ends for everybody: at the mark, or later if the witness was told more.
 local function place_of(meta, log_key, witness)
   if not meta then
@@ -348,7 +357,7 @@ local function release(keys, args)
   local epoch, seq, tag, publish, channel = unpack(args)
   local meta, witness = meta_of(meta_key), witness_of(epoch, seq, tag)
 
-  if not meta or meta.epoch ~= epoch or has_lost(meta, log_key, witness) then
+  if not meta or meta.epoch ~= epoch or not has_for_certain(meta, log_key, witness) then
     return { 'lost' }
   end
   if witness.seq <= meta.mark then

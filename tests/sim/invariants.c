@@ -237,7 +237,7 @@ void invariants_node_loss(struct world *world, struct node *node)
 
         if (server == NULL || node->core.head.epoch == 0 || !node->links.up[LINK_MESSAGES] ||
             sim_redis_is_silent(world, node) || world->now_ms < server->still_until_ms)
-                node->troubled_ms = world->now_ms;
+                node->troubled_ms = later(node->troubled_ms, world->now_ms);
         if (server == NULL || node->core.head.epoch == 0 ||
             !is_lost_there(server, &node->core.head)) {
                 node->lost_ms = 0;
@@ -248,7 +248,8 @@ void invariants_node_loss(struct world *world, struct node *node)
         since_ms = later(later(node->lost_ms, node->troubled_ms), server->hurt_ms);
         since_ms = later(
             since_ms, later(node->links.since_ms[LINK_CALLS], node->links.since_ms[LINK_MESSAGES]));
-        if (world->now_ms - since_ms > (world->breaks_links ? LOSS_MS : LOSS_MS_SLOW))
+        if (world->now_ms > since_ms &&
+            world->now_ms - since_ms > (world->breaks_links ? LOSS_MS : LOSS_MS_SLOW))
                 invariants_broken(world, "line 7 new_epoch",
                                   "node %u holds %" PRIu64 ", which the log lost, for %" PRIu64
                                   " ms without a new epoch",

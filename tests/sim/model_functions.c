@@ -38,6 +38,15 @@ static bool has_lost(const struct model_data *data, const struct token *witness)
         return entry != NULL && entry->prev != witness->tag;
 }
 
+static bool has_for_certain(const struct model_data *data, const struct token *place)
+{
+        const struct model_op *entry = entry_at(data, place->seq);
+
+        if (place->seq == data->meta.seq)
+                return place->tag == data->meta.tag;
+        return entry != NULL && entry->token.tag == place->tag;
+}
+
 static bool same_epoch(const struct model_data *data, const struct token *witness)
 {
         return data->meta.epoch != 0 && witness->epoch == data->meta.epoch;
@@ -244,7 +253,7 @@ bool model_release(struct model *model, const struct token *token, size_t *ret_n
         seqno mark = mark_of(data);
 
         *ret_n = 0;
-        if (!same_epoch(data, token) || has_lost(data, token))
+        if (!same_epoch(data, token) || !has_for_certain(data, token))
                 return false;
         if (token->seq <= mark)
                 return true;

@@ -100,6 +100,13 @@ uint64_t sim_redis_travel(struct world *world, uint64_t *last_ms, enum fault lat
         return at_ms - world->now_ms;
 }
 
+/* For the judge: until then this node cannot know better. */
+static void note_late(const struct world *world, struct node *node, uint64_t in_ms)
+{
+        if (in_ms > 10 && world->now_ms + in_ms > node->troubled_ms)
+                node->troubled_ms = world->now_ms + in_ms;
+}
+
 /* --- telling -------------------------------------------------------------------------------- */
 
 static void on_message(struct world *world, void *owner, uint64_t life, void *load)
@@ -163,6 +170,7 @@ void sim_redis_answer(struct world *world, struct call *call)
                 return;
         }
         in_ms = sim_redis_travel(world, &call->node->links.last_back_ms[kind], FAULT_REPLY_LATE);
+        note_late(world, call->node, in_ms);
         send_call(world, in_ms, on_answer, call);
 }
 
@@ -254,7 +262,7 @@ static void on_deadline(struct world *world, void *owner, uint64_t link, void *l
 void sim_redis_call(struct world *world, struct node *node, struct call *call)
 {
         enum link_kind kind = sim_redis_link_of(call->kind);
-        uint64_t deadline_ms = DEADLINE_MS;
+        uint64_t deadline_ms = DEADLINE_MS, in_ms;
 
         check(node->links.up[kind]);
         world->counted_asks += kind == LINK_CALLS;
@@ -263,9 +271,9 @@ void sim_redis_call(struct world *world, struct node *node, struct call *call)
         call->link = node->links.generation[kind];
         call->next = node->links.waiting;
         node->links.waiting = call;
-        send_call(world,
-                  sim_redis_travel(world, &node->links.last_there_ms[kind], FAULT_REPLY_LATE),
-                  on_arrived, call);
+        in_ms = sim_redis_travel(world, &node->links.last_there_ms[kind], FAULT_REPLY_LATE);
+        note_late(world, node, in_ms);
+        send_call(world, in_ms, on_arrived, call);
         if (!world->breaks_links)
                 deadline_ms = world_random(world, DEADLINE_MS, 3 * DEADLINE_MS);
         send_call(world, deadline_ms, on_deadline, call);
