@@ -14,8 +14,8 @@ bool renewal_is_needed(const struct token *mine, const struct place *place, bool
 
         if (there == 0)
                 return true;
-        if (there == mine->epoch)
-                return lost;
+        if (there == mine->epoch) /* records tell of a loss whose place has been trimmed since */
+                return lost || n_later > 0;
         return n_later > 0 ||
                (mine->epoch != 0 && token_generation(there) <= token_generation(mine->epoch));
 }

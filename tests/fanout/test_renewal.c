@@ -38,7 +38,7 @@ static const struct {
         { EPOCH(1, 5), EPOCH(1, 5), false, 0, false },
         { EPOCH(1, 5), EPOCH(1, 5), true, 0, true },
         { EPOCH(1, 5), EPOCH(1, 5), true, 2, true },
-        { EPOCH(1, 5), EPOCH(1, 5), false, 2, false }, /* the log has it all: let it say so */
+        { EPOCH(1, 5), EPOCH(1, 5), false, 2, true }, /* lost, and trimmed since */
         /* another of the same generation, an earlier one */
         { EPOCH(2, 5), EPOCH(2, 6), false, 0, true },
         { EPOCH(2, 5), EPOCH(2, 4), false, 0, true },
