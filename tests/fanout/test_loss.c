@@ -166,6 +166,35 @@ Test(loss, a_lost_tail_of_which_nothing_was_refilled_is_given_back)
         fixture_stop(&f);
 }
 
+/* Lost, grown again, and trimmed beyond our place: no tag is left to compare, but the record tells.
+ */
+Test(loss, a_lost_tail_whose_place_was_trimmed_since_is_told_by_its_records)
+{
+        struct fixture f = fixture_start();
+        struct node node;
+        char *record;
+
+        node_start(&node, &f, 100, 0);
+        run_until(f.base, follower_is_ready(node.follower));
+        fixture_create(&f, "final");
+        record = test_redis_ask(f.server, "HGET", EVENTS, "final", NULL);
+        fixture_command(&f, "final", COMMAND_START);
+        run_until(f.base, head(&node) == 2);
+        test_redis_do(
+            f.server, "EVAL",
+            "redis.call('DEL', KEYS[1]) "
+            "redis.call('XADD', KEYS[1], '9-0', 'tag', ARGV[1], 'prev', ARGV[1], 'body', '{}') "
+            "redis.call('HSET', KEYS[2], 'seq', '9', 'tag', ARGV[1]) "
+            "redis.call('HSET', KEYS[3], 'final', ARGV[2]) return 1",
+            "3", LOG, META, EVENTS, "00000000000000bb", record, NULL);
+        run_until(f.base, node.installs == 2);
+        cr_assert(eq(uint, generation(&node), 2));
+        cr_assert(eq(str, (char *)state_of(&node, "final")->stage, "live"));
+        free(record);
+        node_stop(&node);
+        fixture_stop(&f);
+}
+
 /* A node as a user of its own, so that it can be cut off. */
 static void node_start_user(struct node *node, struct fixture *f, const char *user,
                             const char *rights)

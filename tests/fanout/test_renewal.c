@@ -326,6 +326,35 @@ Test(renewal, a_later_epoch_is_renewed_only_for_a_record_it_lacks)
         rig_stop(rig);
 }
 
+/* Nothing else is left to tell it by. */
+Test(renewal, a_missing_record_proves_a_loss_whose_place_was_trimmed_since)
+{
+        struct rig *rig = rig_start();
+        struct token mine = { EPOCH(2, 5), 7, 70 };
+        const struct book_record there = { "final", RECORD(2, 3) },
+                                 lost = { "final", RECORD(2, 4) };
+
+        set_log(rig, EPOCH(2, 5), 9, 90);
+        test_redis_do(rig->server, "HSET", EVENTS, "final", RECORD(2, 3), NULL);
+        cr_assert(eq(str, renew(rig, mine, EPOCH(2, 5), &there, 1).word, "intact"));
+        cr_assert(eq(str, renew(rig, mine, EPOCH(2, 5), &lost, 1).word, "renewed"));
+        has_record(rig, "final", RECORD(2, 4));
+        rig_stop(rig);
+}
+
+/* Of a log whose place is gone, records may still be there: the epochs they name have been. */
+Test(renewal, its_generation_is_later_than_those_that_records_remember)
+{
+        struct rig *rig = rig_start();
+        struct answered answer;
+
+        test_redis_do(rig->server, "HSET", EVENTS, "final", RECORD(7, 3), NULL);
+        answer = renew(rig, nothing, 0, NULL, 0);
+        cr_assert(eq(str, answer.word, "renewed"));
+        cr_assert(eq(uint, token_generation(answer.place.token.epoch), 8));
+        rig_stop(rig);
+}
+
 /* An entry that fewer replicas hold than were asked for was told to nobody: it never happened. */
 static void hold(struct rig *rig, unsigned seq, const char *event, const char *before,
                  const char *record, const char *req)
