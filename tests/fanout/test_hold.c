@@ -99,22 +99,32 @@ Test(hold, a_held_entry_is_seen_by_nobody_until_n_replicas_have_it)
 Test(hold, many_at_once_are_released_in_order)
 {
         struct fleet *fleet = fleet_start(2, "replicated:2");
-        struct change refresh = fixture_change("final", COMMAND_REFRESH);
+        struct change changes[10];
         struct result results[10];
+        char key[16];
 
         fixture_create(&fleet->f, "final");
         fixture_writable(&fleet->f);
-        for (size_t i = 0; i < 10; i++)
-                fixture_submit(&fleet->f, &refresh, &results[i]);
+        for (size_t i = 0; i < 10; i++) {
+                snprintf(key, sizeof(key), "key-%zu", i);
+                changes[i] = change_with_key(COMMAND_REFRESH, key);
+                fixture_submit(&fleet->f, &changes[i], &results[i]);
+        }
         for (size_t i = 0; i < 10; i++) {
                 run_until(fleet->f.base, results[i].done);
-                if (results[i].outcome.kind != OUTCOME_STALE) /* the tries are limited */
-                        cr_assert(eq(int, results[i].outcome.kind, OUTCOME_COMMITTED), "%s",
-                                  results[i].why);
+                /* On a busy machine the time is over before the disks are done; the tries are
+                 * limited. */
+                while (results[i].outcome.kind == OUTCOME_UNKNOWN ||
+                       results[i].outcome.kind == OUTCOME_STALE)
+                        results[i] = fixture_do(&fleet->f, &changes[i]);
+                cr_assert(results[i].outcome.kind == OUTCOME_COMMITTED ||
+                              results[i].outcome.kind == OUTCOME_REPLAYED,
+                          "%s", results[i].why);
         }
-        run_until(fleet->f.base, fleet->n_heard == fixture_place(fleet->f.server).seq);
+        run_until(fleet->f.base, fleet->n_heard == 11);
         for (size_t i = 0; i < fleet->n_heard; i++)
                 cr_assert(eq(u64, fleet->heard[i].seq, i + 1));
+        cr_assert(eq(u64, fixture_place(fleet->f.server).seq, 11));
         fleet_stop(fleet);
 }
 
