@@ -44,7 +44,8 @@ struct past *history_find(const struct history *history, const struct token *tok
 bool history_is_before(const struct history *history, const struct token *place,
                        const struct token *token);
 
-uint64_t history_parent(const struct history *history, uint64_t epoch); /* 0 = none */
+/* Was `epoch` continued by `by`, perhaps by way of others? */
+bool history_is_continued(const struct history *history, uint64_t epoch, uint64_t by);
 
 uint64_t history_hash(const struct event_state *state);
 uint64_t history_hash_all(const struct event_state *states, size_t n);

@@ -373,7 +373,7 @@ void invariants_device_reset(struct world *world, struct device *device, const s
                 /* Its place is gone, or its epoch was continued by another. */
                 has_cause = token->epoch == place->epoch
                                 ? may_be_gone(world, place, token)
-                                : history_parent(&world->history, token->epoch) == place->epoch;
+                                : history_is_continued(&world->history, place->epoch, token->epoch);
                 break;
         case RESET_UNKNOWN:
                 has_cause = token->epoch != place->epoch || device->sent_garbage;

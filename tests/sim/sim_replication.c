@@ -210,6 +210,8 @@ void sim_replication_heal(struct world *world)
                 if (server == primary || (!was_primary && server->master == primary->index))
                         continue;
                 sim_replication_forget_waits(server);
+                if (server->is_up)
+                        server->life++; /* what it was about to say, it will not say any more */
                 sim_replication_attach(world, server, primary);
                 if (was_primary && !world->quiet && world_chance(world, 200))
                         world_in(world, world_random(world, 1, 2000), on_role_seen, server, 0);
