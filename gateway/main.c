@@ -146,6 +146,7 @@ static enum err start_admin(struct kickoffd *k, const char **ret_why)
                 .token = k->options.admin_token[0] ? k->options.admin_token : NULL,
                 .ns = k->options.ns,
                 .redis = follower_redis(node_follower(k->node)),
+                .writes = primary_redis(node_primary(k->node)),
                 .why_not_ready = why_not_ready,
                 .why_not_writable = why_not_writable,
                 .owner = k,

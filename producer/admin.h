@@ -23,9 +23,10 @@ struct admin_options {    /* all borrowed, and to outlive the admin */
         uint16_t port;    /* 0 = any; ask admin_port() */
         const char
             *token; /* bearer token; NULL or empty = none, then only local Host names are served */
-        const char *ns;             /* namespace */
+        const char *ns; /* namespace */
         struct writer *writer;
-        struct redis *redis; /* the command link: reads and bundle drafts */
+        struct redis *redis;  /* reads; never behind a WAIT */
+        struct redis *writes; /* the primary's link: bundle drafts */
         /* Of the node around us, each may be NULL. A sentence, or NULL or "" for "yes it is". */
         const char *(*why_not_ready)(void *owner);
         const char *(*why_not_writable)(void *owner);

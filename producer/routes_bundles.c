@@ -149,7 +149,7 @@ static void on_event_for_put(void *owner, enum err err, const struct event *even
         }
         options = &work->pending.admin->options;
         body = httpd_body(work->pending.request, &len);
-        err = store_put_draft(options->redis, options->ns, work->event, &work->row, body, on_stored,
+        err = store_put_draft(options->writes, options->ns, work->event, &work->row, body, on_stored,
                               work);
         work->is_sent = err == OK;
         if (err != OK)

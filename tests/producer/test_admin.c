@@ -148,6 +148,7 @@ static void *run_api(void *unused)
         check(writer_create(api.base, &writer_options, &api.writer) == OK);
         options.writer = api.writer;
         options.redis = api.redis;
+        options.writes = primary_redis(api.primary);
         options.token = api.token;
         check(admin_create(api.base, &options, &api.admin, &why) == OK);
         api.port = admin_port(api.admin);
