@@ -21,7 +21,6 @@ struct waiter {
         struct hold *hold; /* NULL: was told; only an answer to its release is due */
         struct token token;
         uint64_t deadline_ms;
-        bool is_new;          /* came after the look under way had begun */
         bool is_releasing;    /* an answer to its release is due */
         bool may_be_released; /* a release was sent, and never answered */
         hold_done_fn *done;
@@ -185,27 +184,28 @@ static void on_waited(void *owner, const struct redis_reply *reply)
         (void)look_is_over(mine);
         if (hold == NULL || !is_counted)
                 return; /* the timer looks again */
+        /* Those who came after this look was sent are meant as well: they came with an answer on
+         * this link, and it was not behind our WAIT, so its command was before our write. */
         if (redis_integer(reply) >= (int64_t)primary_durability(hold->primary)->replicas) {
                 TAILQ_FOREACH(waiter, &hold->waiters, entry)
                 {
-                        if (!waiter->is_new && !waiter->is_releasing)
+                        if (!waiter->is_releasing)
                                 release(waiter);
                 }
         }
-        look(hold); /* for those who came meanwhile, or still wait */
+        look(hold); /* for those who still wait */
 }
 
-static bool anybody_needs_a_look(struct hold *hold)
+static bool anybody_needs_a_look(const struct hold *hold)
 {
-        struct waiter *waiter;
-        bool any = false;
+        const struct waiter *waiter;
 
         TAILQ_FOREACH(waiter, &hold->waiters, entry)
         {
-                any = any || !waiter->is_releasing;
-                waiter->is_new = false;
+                if (!waiter->is_releasing)
+                        return true;
         }
-        return any;
+        return false;
 }
 
 static void look(struct hold *hold)
@@ -285,7 +285,6 @@ enum err hold_await(struct hold *hold, const struct token *token, uint64_t deadl
         waiter->hold = hold;
         waiter->token = *token;
         waiter->deadline_ms = deadline_ms;
-        waiter->is_new = true;
         waiter->done = done;
         waiter->owner = owner;
         TAILQ_INSERT_TAIL(&hold->waiters, waiter, entry);

@@ -33,6 +33,7 @@ must_check enum err hold_create(struct event_base *base, struct primary *primary
                                 struct hold **ret_hold);
 void hold_destroy(struct hold *hold); /* those who wait hear HOLD_UNSURE first; NULL is fine */
 
-/* Release `token`'s entry, and so all before it, once N replicas have it. `deadline_ms`: monotonic. */
+/* Release `token`'s entry, and so all before it, once N replicas have it. To be called from the answer, on the
+ * primary's link, that told of the entry. `deadline_ms`: monotonic. */
 must_check enum err hold_await(struct hold *hold, const struct token *token, uint64_t deadline_ms,
                                hold_done_fn *done, void *owner);

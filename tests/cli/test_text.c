@@ -10,6 +10,7 @@
 
 #include "producer/cli/ask.h"
 #include "producer/cli/bundle_files.h"
+#include "producer/cli/commands.h"
 #include "producer/cli/show.h"
 #include "producer/cli/watch_lines.h"
 #include "producer/cli/when.h"
@@ -147,6 +148,38 @@ Test(show, a_change_with_its_signal_and_durability)
                      "  acts     14:13:22 (in 2 s)\n"
                      "  signal   42, durability fsync\n"));
         json_decref(json);
+}
+
+static const struct cli_command *log_command(const char *name)
+{
+        for (size_t i = 0; i < log_commands_n; i++) {
+                if (strcmp(log_commands[i].name, name) == 0)
+                        return &log_commands[i];
+        }
+        return NULL;
+}
+
+Test(show, what_became_of_a_request)
+{
+        json_t *held = json_pack("{s:s}", "state", "held");
+        json_t *done = json_pack("{s:s, s:s, s:i, s:s, s:n, s:o}", "state", "committed", "epoch",
+                                 "00", "seq", 42, "token", "t", "durability", "event", event());
+
+        fresh();
+        log_command("request")->show(&cli, held, &out);
+        cr_assert(
+            eq(str, out.data,
+               "Written, but not yet held by enough replicas: no device has it yet. Ask again in a "
+               "while.\n"));
+        fresh();
+        log_command("request")->show(&cli, done, &out);
+        cr_assert(eq(str, out.data,
+                     "Done, once. cup: live, stage halftime, version 3\n"
+                     "  starts   14:00:00 (13 min ago)\n"
+                     "  acts     14:13:22 (in 2 s)\n"
+                     "  signal   42, durability -\n"));
+        json_decref(held);
+        json_decref(done);
 }
 
 Test(show, lines_up_tables_and_survives_members_it_does_not_find)
