@@ -90,6 +90,14 @@ static bool make_room(struct book *book)
         return true;
 }
 
+static bool is_later(const struct note *ours, const struct event *theirs)
+{
+        unsigned generation = token_generation(theirs->epoch);
+
+        return ours->generation > generation ||
+               (ours->generation == generation && ours->version > theirs->state.version);
+}
+
 enum err book_put(struct book *book, const char *record, size_t len)
 {
         struct event event;
@@ -99,6 +107,10 @@ enum err book_put(struct book *book, const char *record, size_t len)
                 return ERR_INVALID;
 
         bool known = find(book, event.state.event, &at);
+
+        if (known && is_later(&book->notes[at], &event))
+                return OK;
+
         char *copy = known || make_room(book) ? strndup(record, len) : NULL;
 
         if (copy == NULL)
@@ -121,14 +133,6 @@ enum err book_put(struct book *book, const char *record, size_t len)
 }
 
 /* --- comparing ------------------------------------------------------------------------------ */
-
-static bool is_later(const struct note *ours, const struct event *theirs)
-{
-        unsigned generation = token_generation(theirs->epoch);
-
-        return ours->generation > generation ||
-               (ours->generation == generation && ours->version > theirs->state.version);
-}
 
 /* Which event a record is of that cannot be read otherwise: of a newer version, perhaps. */
 static bool id_of(const struct book_text *text, char out[EVENT_ID_MAX + 1])

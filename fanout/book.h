@@ -16,8 +16,8 @@ struct book;
 must_check enum err book_create(struct book **ret_book);
 void book_destroy(struct book *book); /* NULL is fine */
 
-/* Remember this record of an event (text, as event_format writes it; copied) in the place of the one held,
- * whichever is later: the caller knows. ERR_INVALID: it is no record; ERR_NOMEM. */
+/* Remember this record of an event (text, as event_format writes it; copied), unless the one held is later.
+ * ERR_INVALID: it is no record; ERR_NOMEM. */
 must_check enum err book_put(struct book *book, const char *record, size_t len);
 /* Forget all. */
 void book_clear(struct book *book);

@@ -181,7 +181,8 @@ static enum err ask_state(struct follower *follower, unsigned request)
                                                       .redis = follower->commands,
                                                       .ns = follower->options.ns,
                                                       .keep = follower->options.keep,
-                                                      .mine = follower->core.head,
+                                                      .mine =
+                                                          *follower_core_witness(&follower->core),
                                                       .book = follower->book,
                                                       .lost_said = &follower->lost_said };
 
@@ -253,8 +254,9 @@ static void count(struct follower *follower, const struct follower_core *before)
 
 static enum err ask_log(struct follower *follower, unsigned request, seqno range_from)
 {
-        return log_question(follower->commands, follower->options.ns, &follower->core.head,
-                            range_from, request, on_answer, follower);
+        return log_question(follower->commands, follower->options.ns,
+                            follower_core_witness(&follower->core), range_from, request, on_answer,
+                            follower);
 }
 
 static enum err ask(struct follower *follower, const struct follower_actions *actions)
@@ -369,9 +371,7 @@ static enum err create_links(struct follower *follower, struct event_base *base)
         err = redis_create(base, &options, &follower->commands);
         if (err != OK)
                 return err;
-        options.name = "signals";
-        options.primary = false;
-        options.slot_key = NULL;
+        options.name = "signals"; /* in a cluster messages are heard only where the slot lives */
         options.timeout_ms = SUBSCRIBER_TIMEOUT_MS;
         options.on_state = on_subscriber_state;
         err = redis_create(base, &options, &follower->subscriber);
@@ -469,7 +469,19 @@ struct snapshot *follower_snapshot(struct follower *follower)
         return follower->snapshot;
 }
 
-struct token follower_head(const struct follower *follower)
+struct token follower_witness(const struct follower *follower)
 {
-        return follower->core.head;
+        return *follower_core_witness(&follower->core);
+}
+
+void follower_vouch(struct follower *follower, const struct token *token, const struct event *event)
+{
+        char *record = event_format(event);
+
+        follower_core_vouch(&follower->core, token);
+        /* Without memory the change itself may be forgotten with the Redis that lost it, but not
+         * that there was one. */
+        if (record == NULL || book_put(follower->book, record, strlen(record)) != OK)
+                log_error("FOLLOWER-NO-MEMORY", "entries=1");
+        free(record);
 }

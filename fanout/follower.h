@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/redis.h"
 #include "fanout/entry.h"
+#include "fanout/event.h"
 #include "fanout/snapshot.h"
 
 struct event_base;
@@ -50,5 +51,9 @@ const char *follower_why_not_ready(const struct follower *follower); /* a senten
 /* The command link, shared with writer, reader and store; borrowed, lives as long as the follower. */
 struct redis *follower_redis(struct follower *follower);
 struct snapshot *follower_snapshot(struct follower *follower); /* borrowed; NULL before the first install */
-/* The place this node holds, and has told devices of; epoch 0 = none. The writer's witness. */
-struct token follower_head(const struct follower *follower);
+/* The latest place that the log must have, for devices or a producer of this node were told of it; epoch 0 =
+ * none. The writer's witness. */
+struct token follower_witness(const struct follower *follower);
+/* A producer is being told that this change is committed: from now on the log must have it, although it has not
+ * come back to us yet. Else what is lost before any node saw it would be lost without a word. */
+void follower_vouch(struct follower *follower, const struct token *token, const struct event *event);

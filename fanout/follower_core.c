@@ -45,6 +45,28 @@ static bool is_next(const struct follower_core *core, const struct entry *entry)
                entry->prev_tag == core->head.tag;
 }
 
+static bool is_vouching(const struct follower_core *core)
+{
+        return core->vouched.epoch != 0 && core->vouched.epoch == core->head.epoch &&
+               core->vouched.seq > core->head.seq;
+}
+
+/* What a producer was told of stands under this number: it is another entry. */
+static bool contradicts_vouched(const struct follower_core *core, const struct token *token)
+{
+        return is_vouching(core) && token->seq == core->vouched.seq &&
+               token->tag != core->vouched.tag;
+}
+
+static void advance(struct follower_core *core, const struct token *token)
+{
+        seqno at = token->seq - core->asked_at.seq - 1;
+
+        if (at < FOLLOWER_TRAIL)
+                core->trail[at] = token->tag;
+        core->head = *token;
+}
+
 static void on_message(struct follower_core *core, const struct follower_input *input,
                        struct follower_actions *actions)
 {
@@ -58,8 +80,10 @@ static void on_message(struct follower_core *core, const struct follower_input *
         const struct entry *entry = input->entries[0];
         const struct token *token = &entry->signal.token;
 
-        if (is_next(core, entry)) {
-                core->head = *token;
+        if (contradicts_vouched(core, token)) {
+                doubt(core);
+        } else if (is_next(core, entry)) {
+                advance(core, token);
                 actions->deliver_n = 1;
         } else if (token->epoch != core->head.epoch || token->seq == core->head.seq + 1) {
                 doubt(core);
@@ -74,17 +98,49 @@ static void on_message(struct follower_core *core, const struct follower_input *
         }
 }
 
+/* Against what we held when we asked, and what a producer had been told of by then. */
+static bool proves_a_loss(const struct follower_core *core, const struct token *token)
+{
+        if (token->epoch != core->head.epoch || token->seq < core->asked_at.seq ||
+            (token->seq == core->asked_at.seq && token->tag != core->asked_at.tag))
+                return true;
+        return is_vouching(core) && core->is_vouched_asked &&
+               (token->seq < core->vouched.seq || contradicts_vouched(core, token));
+}
+
+enum fit { FITS, FITS_NOT, CANNOT_TELL };
+
+/* Against what messages brought since: our head is newer than the question, the log's answer may be
+ * of another history than they were. */
+static enum fit compare_since(const struct follower_core *core, const struct token *token)
+{
+        seqno at = token->seq - core->asked_at.seq - 1;
+
+        if (token->seq == core->asked_at.seq || token->seq > core->head.seq)
+                return FITS;
+        if (token->seq == core->head.seq)
+                return token->tag == core->head.tag ? FITS : FITS_NOT;
+        if (at >= FOLLOWER_TRAIL)
+                return CANNOT_TELL;
+        return token->tag == core->trail[at] ? FITS : FITS_NOT;
+}
+
 static void on_head(struct follower_core *core, const struct token *token, uint64_t now_ms,
                     struct follower_actions *actions)
 {
         core->next_head_ms = now_ms + FOLLOWER_HEAD_EVERY_MS;
-        if (token->epoch != core->head.epoch || token->seq < core->asked_at.seq ||
-            (token->seq == core->asked_at.seq && token->tag != core->asked_at.tag)) {
+        if (proves_a_loss(core, token)) {
                 core->trust = FOLLOWER_BROKEN;
                 return;
         }
-        if (token->seq == core->head.seq && token->tag != core->head.tag) {
-                core->trust = FOLLOWER_DOUBT; /* our head is newer than the question */
+        switch (compare_since(core, token)) {
+        case FITS:
+                break;
+        case FITS_NOT:
+                core->trust = FOLLOWER_DOUBT;
+                return;
+        case CANNOT_TELL:
+                core->next_head_ms = now_ms;
                 return;
         }
         core->trust = FOLLOWER_SURE;
@@ -114,8 +170,9 @@ static void on_range(struct follower_core *core, const struct follower_input *in
         if (i < input->n && token_equal(&input->entries[i]->signal.token, &core->head))
                 i++;
         actions->deliver_from = i;
-        while (i < input->n && is_next(core, input->entries[i]))
-                core->head = input->entries[i++]->signal.token;
+        while (i < input->n && is_next(core, input->entries[i]) &&
+               !contradicts_vouched(core, &input->entries[i]->signal.token))
+                advance(core, &input->entries[i++]->signal.token);
         actions->deliver_n = i - actions->deliver_from;
 
         if (actions->deliver_n == 0 && i < input->n)
@@ -252,6 +309,7 @@ void follower_step(struct follower_core *core, const struct follower_input *inpu
         if (actions.ask != FOLLOWER_ASK_NOTHING) {
                 core->asking = actions.ask;
                 core->asked_at = core->head;
+                core->is_vouched_asked = is_vouching(core);
                 core->asked_ms = now_ms;
                 core->seen_since = 0;
                 actions.request = ++core->request;
@@ -266,6 +324,20 @@ void follower_core_distrust(struct follower_core *core)
 {
         core->trust = FOLLOWER_BROKEN;
         core->caught_up = false;
+}
+
+void follower_core_vouch(struct follower_core *core, const struct token *token)
+{
+        if (token->epoch != core->head.epoch || token->seq <= core->head.seq ||
+            (is_vouching(core) && token->seq <= core->vouched.seq))
+                return;
+        core->vouched = *token;
+        core->is_vouched_asked = false;
+}
+
+const struct token *follower_core_witness(const struct follower_core *core)
+{
+        return is_vouching(core) ? &core->vouched : &core->head;
 }
 
 bool follower_is_stale(const struct follower_core *core, uint64_t now_ms)

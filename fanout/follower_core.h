@@ -31,6 +31,7 @@
 #define FOLLOWER_RETRY_MS       250   /* after an error reply: no hot loop against a sick Redis */
 #define FOLLOWER_STALE_MS       2000  /* no confirmed head for so long: stale (contract line 8) */
 #define FOLLOWER_RANGE_COUNT    512   /* entries per range read */
+#define FOLLOWER_TRAIL          512   /* entries delivered between question and answer that can be compared */
 
 enum follower_input_kind {
         FOLLOWER_LINK_UP,   /* commands can be sent and the channel is subscribed */
@@ -77,6 +78,9 @@ struct follower_core {
         enum follower_ask asking; /* the request outstanding */
         unsigned request;         /* its number; or that of the last one */
         struct token asked_at;    /* our head when it was sent: what moved since came by messages */
+        uint64_t trail[FOLLOWER_TRAIL]; /* tags of what was delivered since: of asked_at.seq + 1 and on */
+        struct token vouched;     /* a producer was told that this is in the log; epoch 0 = nothing beyond head */
+        bool is_vouched_asked;    /* the question outstanding was sent after that */
         uint64_t asked_ms, retry_ms, next_head_ms, next_state_ms;
         uint64_t confirmed_ms;    /* when the log's head was last known to be ours */
         seqno seen;               /* highest number heard of: more than head.seq = there is a gap */
@@ -90,5 +94,11 @@ void follower_step(struct follower_core *core, const struct follower_input *inpu
 /* The shell could not carry out a delivery or an install (no memory): read the state anew. Nothing is
  * skipped, since the state's entries hold what was not passed on. */
 void follower_core_distrust(struct follower_core *core);
+/* This node told a producer that `token` is committed. The log must have it from now on, although it has not
+ * come to us yet: else a loss that nobody saw would never be told. */
+void follower_core_vouch(struct follower_core *core, const struct token *token);
+/* The latest place the log must have as far as this node knows: its head, or what it vouched for. Goes with
+ * every question and every append (fanout/EPOCHS.md, witness). */
+const struct token *follower_core_witness(const struct follower_core *core);
 /* No confirmed head within FOLLOWER_STALE_MS: say so in readiness and metrics. */
 bool follower_is_stale(const struct follower_core *core, uint64_t now_ms);

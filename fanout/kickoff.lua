@@ -386,28 +386,12 @@ local function tail(keys)
   return { meta.epoch, as_text(meta.seq), meta.tag, meta.mark < meta.seq and '1' or '0' }
 end
 
--- The changes that were held back when the log ended never happened.
-local function take_back(held, events_key)
-  for event, record in pairs(records_before(held)) do
-    if record == '' then
-      redis.call('HDEL', events_key, event)
-    else
-      redis.call('HSET', events_key, event, record)
-    end
-  end
-  for _, entry in ipairs(held) do
-    local req = field_of(entry, 'req')
-    if req and req ~= '' then
-      redis.call('DEL', req)
-    end
-  end
-end
-
 -- The log goes on in a new epoch, if there is none, or if the caller proves that it lost something: a
 -- place, an epoch at least as late, or newer records. Compare-and-set on the epoch: of many callers one wins.
 -- KEYS meta log events
 -- ARGV expected_epoch ('' = no log) fresh_epoch (its generation may be raised) fresh_tag, witness's epoch seq tag, event record event record ...
--- -> 'renewed' | 'intact' (nothing was lost) | 'changed' (the epoch is not the expected one), then the place
+-- -> 'renewed' | 'intact' (nothing was lost) | 'changed' (the epoch is not the expected one)
+--  | 'held' (something is held back: once that is released), then the place
 local function renew(keys, args)
   local meta_key, log_key, events_key = unpack(keys)
   local expected, fresh, fresh_tag = unpack(args)
@@ -438,6 +422,10 @@ local function renew(keys, args)
   elseif meta and #newer == 0 and (not witness or generation(meta.epoch) > generation(witness.epoch)) then
     return answer('intact')
   end
+  -- A failover may lose the mark alone: what looks held back may have been acknowledged. First it is released.
+  if #held > 0 then
+    return answer('held')
+  end
   -- Later than all that is known, here too: records may remember epochs that a lost `meta` does not.
   local last = math.max(generation(fresh) - 1, generation(meta and meta.epoch), generation(witness and witness.epoch))
   for _, record in ipairs(redis.call('HVALS', events_key)) do
@@ -449,7 +437,6 @@ local function renew(keys, args)
   fresh = string.format('%04x', last + 1) .. string.sub(fresh, 5)
   local refused = forbidden{
     { 'DEL', log_key }, { 'DEL', meta_key }, { 'HSET', meta_key, 'f', 'v' }, { 'HSET', events_key, 'f', 'v' },
-    { 'HDEL', events_key, 'f' },
   }
   if refused then
     return refused
@@ -459,7 +446,6 @@ local function renew(keys, args)
   if meta then
     local continues = witness and generation(witness.epoch) >= generation(meta.epoch)
     parent = continues and witness.epoch or meta.epoch
-    take_back(held, events_key)
   end
   redis.call('DEL', log_key)
   redis.call('DEL', meta_key)

@@ -38,7 +38,13 @@ static void tell(struct submit *submit, struct submit_list *list)
 
 void outcome_finish(struct submit *submit, enum outcome_kind kind)
 {
+        const struct writer_options *options = &submit->writer->options;
+
         submit->outcome.kind = kind;
+        if ((kind == OUTCOME_COMMITTED || kind == OUTCOME_REPLAYED) &&
+            options->on_committed != NULL)
+                options->on_committed(options->owner, &submit->outcome.token,
+                                      &submit->outcome.event);
         tell(submit, &submit->writer->pending);
         free(submit);
 }

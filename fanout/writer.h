@@ -79,6 +79,8 @@ struct writer_options {
         struct primary *primary; /* where to write, and what that is worth; borrowed, outlives the writer */
         const char *ns;          /* borrowed */
         writer_witness_fn *witness;
+        /* A change is committed, or was (the same key again), and its owner about to be told. May be NULL. */
+        void (*on_committed)(void *owner, const struct token *token, const struct event *event);
         void *owner;
 };
 must_check enum err writer_create(struct event_base *base, const struct writer_options *options,

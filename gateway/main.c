@@ -133,9 +133,15 @@ static bool watch_signals(struct kickoffd *k)
 static struct token witness(void *owner)
 {
         const struct kickoffd *k = owner;
-        const struct snapshot *snapshot = follower_snapshot(node_follower(k->node));
 
-        return snapshot ? *snapshot_token(snapshot) : (struct token){ 0 };
+        return follower_witness(node_follower(k->node));
+}
+
+static void on_committed(void *owner, const struct token *token, const struct event *event)
+{
+        const struct kickoffd *k = owner;
+
+        follower_vouch(node_follower(k->node), token, event);
 }
 
 static enum err start_admin(struct kickoffd *k, const char **ret_why)
@@ -154,6 +160,7 @@ static enum err start_admin(struct kickoffd *k, const char **ret_why)
         const struct writer_options writer = { .primary = node_primary(k->node),
                                                .ns = k->options.ns,
                                                .witness = witness,
+                                               .on_committed = on_committed,
                                                .owner = k };
         enum err err;
 

@@ -13,7 +13,7 @@ Test(follower, an_empty_redis_gets_a_log_with_an_epoch_from_the_start)
         test_redis_do(f.server, "FLUSHALL", NULL);
         node_start(&a, &f, 100, 0);
         node_start(&b, &f, 100, 0);
-        cr_assert(eq(u64, follower_head(a.follower).epoch, 0));
+        cr_assert(eq(u64, follower_witness(a.follower).epoch, 0));
         run_until(f.base, follower_is_ready(a.follower) && follower_is_ready(b.follower));
         cr_assert(eq(u64, head(&a), 0));
         cr_assert(eq(uint, token_generation(ring_head(a.ring)->epoch), 1));

@@ -280,6 +280,86 @@ Test(follower_core, messages_while_the_head_is_on_its_way_are_no_contradiction)
         cr_assert(eq(int, actions.ask, FOLLOWER_ASK_NOTHING));
 }
 
+/* The link for commands sees the refilled log, while late messages still bring the lost one. */
+Test(follower_core, an_answer_of_another_history_than_the_messages_since_confirms_nothing)
+{
+        static const struct {
+                seqno seq;
+                uint64_t tag;
+                bool confirms;
+        } answers[] = { { 3, 30, true },  { 4, 40, true }, { 4, 41, false }, { 5, 50, true },
+                        { 5, 51, false }, { 6, 60, true }, { 6, 61, false } };
+
+        for (size_t i = 0; i < countof(answers); i++) {
+                struct follower_core core = following();
+                struct follower_actions asked = plain(&core, FOLLOWER_TICK, 2000), actions;
+
+                message(&core, make_entry(7, 4, 40, 30), 2001);
+                message(&core, make_entry(7, 5, 50, 40), 2002);
+                message(&core, make_entry(7, 6, 60, 50), 2003);
+                actions =
+                    told(&core, FOLLOWER_HEAD, (struct token){ 7, answers[i].seq, answers[i].tag },
+                         asked.request, 2004);
+                cr_assert(eq(int, actions.confirmed, answers[i].confirms), "row %zu", i);
+                if (!answers[i].confirms) {
+                        cr_assert(eq(int, actions.ask, FOLLOWER_ASK_HEAD), "row %zu", i);
+                        actions = told(&core, FOLLOWER_HEAD,
+                                       (struct token){ 7, answers[i].seq, answers[i].tag },
+                                       actions.request, 2005);
+                        cr_assert(eq(int, actions.ask, FOLLOWER_ASK_STATE), "row %zu", i);
+                }
+        }
+}
+
+Test(follower_core, more_messages_since_the_question_than_can_be_compared_confirm_nothing)
+{
+        for (seqno n = FOLLOWER_TRAIL; n <= FOLLOWER_TRAIL + 2; n++) {
+                struct follower_core core = following();
+                struct follower_actions asked = plain(&core, FOLLOWER_TICK, 2000), actions;
+                seqno last = 3 + n;
+
+                for (seqno seq = 4; seq <= last; seq++)
+                        message(&core, make_entry(7, seq, seq * 10, (seq - 1) * 10), 2001);
+                /* The last but one: at the limit, and beyond. */
+                actions = told(&core, FOLLOWER_HEAD, (struct token){ 7, last - 1, (last - 1) * 10 },
+                               asked.request, 2002);
+                cr_assert(eq(int, actions.confirmed, n <= FOLLOWER_TRAIL + 1), "%llu",
+                          (unsigned long long)n);
+        }
+}
+
+/* Told a producer, and lost before it came to any node. */
+Test(follower_core, what_a_producer_was_told_of_must_be_in_the_log)
+{
+        struct follower_core core = following();
+        struct token vouched = { 7, 4, 40 };
+        struct follower_actions actions;
+
+        follower_core_vouch(&core, &vouched);
+        cr_assert(token_equal(follower_core_witness(&core), &vouched));
+        actions = plain(&core, FOLLOWER_TICK, 2000);
+        actions = told(&core, FOLLOWER_HEAD, (struct token){ 7, 3, 30 }, actions.request, 2001);
+        cr_assert(eq(int, actions.ask, FOLLOWER_ASK_STATE));
+
+        core = following(); /* refilled by somebody who did not know */
+        follower_core_vouch(&core, &vouched);
+        message(&core, make_entry(7, 4, 41, 30), 1500);
+        cr_assert(eq(u64, core.head.seq, 3));
+        actions = told(&core, FOLLOWER_HEAD, (struct token){ 7, 4, 41 }, core.request, 1501);
+        cr_assert(eq(int, actions.ask, FOLLOWER_ASK_STATE));
+
+        core = following(); /* a question from before is no proof */
+        actions = plain(&core, FOLLOWER_TICK, 2000);
+        follower_core_vouch(&core, &vouched);
+        actions = told(&core, FOLLOWER_HEAD, (struct token){ 7, 3, 30 }, actions.request, 2001);
+        cr_assert(actions.confirmed);
+        cr_assert(eq(sz, message(&core, make_entry(7, 4, 40, 30), 2002).deliver_n, 1));
+        cr_assert(token_equal(follower_core_witness(&core), &core.head));
+
+        follower_core_vouch(&core, &(struct token){ 6, 9, 90 }); /* of an epoch that is over */
+        cr_assert(token_equal(follower_core_witness(&core), &core.head));
+}
+
 Test(follower_core, a_gap_heard_of_after_the_question_outlives_the_answer)
 {
         struct follower_core core = following();
