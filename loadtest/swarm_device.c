@@ -214,13 +214,21 @@ static bool on_upgrade(struct swarm *swarm, struct device *device)
         return true;
 }
 
+/* As a device would that knows its clock: it acts when the signal says, or at once if that is past.
+ * What it has not done yet it does not claim. */
 static void send_ack(struct swarm *swarm, struct device *device)
 {
         struct message message = { .type = MESSAGE_ACK, .ack = { .seq = device->sim.place.seq } };
+        int64_t now_ms = clock_wall_ms();
+        int32_t ago_ms = (int32_t)((uint32_t)now_ms - device->acts_ms);
         char bytes[256];
         struct buf out;
 
         device->owes_ack = false;
+        if (ago_ms >= 0) {
+                message.ack.has_activated_at = true;
+                message.ack.activated_at = now_ms - ago_ms;
+        }
         buf_init_fixed(&out, bytes, sizeof(bytes));
         message_encode(&message, (enum encoding)device->encoding, &out);
         check(!out.failed);
@@ -260,6 +268,13 @@ static void time_signal(struct swarm *swarm, const struct signal *signal)
                          now_us > asked_us ? (uint64_t)(now_us - asked_us) : 0);
 }
 
+static uint32_t acts_ms(const struct signal *signal)
+{
+        int64_t now_ms = clock_wall_ms();
+
+        return (uint32_t)(signal->state.at > now_ms ? signal->state.at : now_ms);
+}
+
 static void on_signal(struct swarm *swarm, struct device *device, const struct signal *signal)
 {
         enum simdevice_verdict verdict =
@@ -268,6 +283,7 @@ static void on_signal(struct swarm *swarm, struct device *device, const struct s
         if (verdict != SIM_NEXT && verdict != SIM_GAP)
                 return;
         time_signal(swarm, signal);
+        device->acts_ms = acts_ms(signal);
         if (signal->window_ms > 0 && device->fetch_settled &&
             signal->state.bundle != device->bundle &&
             strcmp(signal->state.event, swarm->options.event) == 0)

@@ -37,6 +37,7 @@ struct device { /* zero-filled: unborn */
         uint32_t began_us;   /* of the connection, monotonic, cut to 32 bits: good for 71 minutes */
         uint32_t next_fetch; /* queue of those who wait for a fetcher's slot */
         uint32_t bundle;     /* version it holds; 0 = none */
+        uint32_t acts_ms;    /* the newest signal: when it acts, Unix ms cut to 32 bits */
         uint8_t state, encoding;
         uint8_t tries; /* connections since the last hello */
         uint8_t fetch_tries;
