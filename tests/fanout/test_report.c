@@ -244,6 +244,32 @@ Test(report, is_complete_when_all_connected_were_sent_it_and_all_that_would_say_
         }
 }
 
+Test(report, is_not_complete_before_every_node_that_was_there_has_reported)
+{
+        static const struct {
+                int64_t started;
+                bool gone, complete;
+        } rows[] = { { SENT - 1000, false, false },
+                     { SENT + 1, false, true }, /* it came later */
+                     { SENT - 1000, true, true } };
+        struct signal signal = the_signal();
+
+        for (size_t i = 0; i < countof(rows); i++) {
+                struct presence nodes[] = {
+                        presence_of("a", 1, SENT, false),
+                        presence_of("b", rows[i].started, SENT + 60000, rows[i].gone),
+                };
+                struct report_part part = part_of(20, 10, 30);
+                struct report report;
+
+                report_init(&report, &signal);
+                add(&report, "a/1", &part, SENT);
+                cr_assert(eq(int, report_finish(&report, nodes, 2), OK));
+                cr_assert(eq(int, report.complete, rows[i].complete), "row %zu", i);
+                report_fini(&report);
+        }
+}
+
 Test(report, without_a_part_nothing_is_claimed)
 {
         struct presence nodes[] = { presence_of("a", 1, SENT, false) };
