@@ -157,7 +157,9 @@ void scene_start_node(struct scene *s, unsigned i)
         }
         if (s->options.redis_url)
                 redis = s->options.redis_url;
-        node->in_child = s->options.node_in_child;
+        node->in_child = NULL;
+        if (s->options.only_node == 0 || s->options.only_node == i + 1)
+                node->in_child = s->options.node_in_child;
         node->in_child_arg = s->options.node_in_child_arg;
         node_start(node, listen, admin, "--name", name, "--redis", redis, a[0], a[1], a[2], a[3],
                    a[4], a[5], a[6], a[7], a[8], a[9], a[10], NULL);
