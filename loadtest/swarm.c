@@ -228,7 +228,9 @@ static void count_devices(struct swarm *swarm)
                 counts->at_head += behind == 0;
                 counts->behind += behind;
                 counts->flawed += sim->flawed;
-                counts->owing += swarm->devices[i].owes_ack;
+                counts->owing += swarm->devices[i].unacked &&
+                                 swarm->devices[i].state != DEVICE_GAVE_UP &&
+                                 swarm->devices[i].state != DEVICE_CLOSED;
         }
         counts->judged_seq = head.seq;
         counts->proof_failed = swarm->witness.failed;

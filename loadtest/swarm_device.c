@@ -232,14 +232,19 @@ static void send_ack(struct swarm *swarm, struct device *device)
         buf_init_fixed(&out, bytes, sizeof(bytes));
         message_encode(&message, (enum encoding)device->encoding, &out);
         check(!out.failed);
-        if (send_frame(swarm, device, device->encoding == ENCODING_JSON ? WS_TEXT : WS_BINARY,
-                       out.data, out.len))
-                counts(swarm)->acks++;
+        if (!send_frame(swarm, device, device->encoding == ENCODING_JSON ? WS_TEXT : WS_BINARY,
+                        out.data, out.len))
+                return;
+        device->unacked = false;
+        counts(swarm)->acks++;
 }
 
 static void owe_ack(struct swarm *swarm, struct device *device)
 {
-        if (swarm->options.no_ack || device->owes_ack)
+        if (swarm->options.no_ack)
+                return;
+        device->unacked = true;
+        if (device->owes_ack)
                 return;
         if (swarm->ack_spread_ms == 0 || device->is_leaving) {
                 send_ack(swarm, device);
@@ -302,6 +307,9 @@ static void on_hello(struct swarm *swarm, struct device *device, const struct he
         device->tries = 0;
         if (device->welcomed) {
                 counts(swarm)->reconnects++;
+                device->unacked = device->unacked && hello->recovered;
+                if (device->unacked)
+                        owe_ack(swarm, device);
                 return;
         }
         device->welcomed = true;

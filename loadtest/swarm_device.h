@@ -41,8 +41,10 @@ struct device { /* zero-filled: unborn */
         uint8_t state, encoding;
         uint8_t tries; /* connections since the last hello */
         uint8_t fetch_tries;
-        bool welcomed; /* had hello at least once */
-        bool owes_ack, is_leaving;
+        bool welcomed;     /* had hello at least once */
+        bool owes_ack : 1; /* link_timer runs for it */
+        bool unacked : 1;  /* of the newest signal: also while the connection is gone */
+        bool is_leaving : 1;
         bool fetch_settled; /* counted as prefetched or failed */
 };
 
