@@ -231,7 +231,7 @@ FAULT(63,
 
 FAULT(64, "the producer's connection is cut before the answer, 20 times at random places",
       "asked again with its key, it is one signal; GET /v1/requests/KEY tells the outcome (line 3)",
-      .quick = true)
+      .quick = true, .known_broken = "GET /v1/requests/KEY is not there yet")
 {
         struct scene *s = scene_open(&(struct scene_options){ 0 });
         unsigned unanswered = 0, told = 0;
