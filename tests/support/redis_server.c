@@ -162,7 +162,7 @@ static bool spawn(struct test_redis *redis)
 
 /* One that nobody has now. In another network namespace it is nobody's either, as good as always.
  */
-uint16_t test_free_port(void)
+static uint16_t free_port(void)
 {
         struct sockaddr_in address = { .sin_family = AF_INET,
                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -180,7 +180,7 @@ static void choose_addresses(struct test_redis *redis)
         snprintf(redis->socket, sizeof(redis->socket), "%s/redis.sock", redis->dir);
         snprintf(redis->url, sizeof(redis->url), "unix://%s", redis->socket);
         if (redis->options.host != NULL) {
-                redis->port = test_free_port();
+                redis->port = free_port();
                 snprintf(redis->host, sizeof(redis->host), "%s", redis->options.host);
                 snprintf(redis->url, sizeof(redis->url), "redis://%s:%u", redis->host, redis->port);
         }

@@ -54,9 +54,6 @@ void test_redis_forget(struct test_redis *redis); /* while killed: removes all i
 void test_redis_pause(struct test_redis *redis);  /* SIGSTOP, and waits until it is stopped */
 void test_redis_resume(struct test_redis *redis); /* SIGCONT */
 
-/* A TCP port that nobody has now, on 127.0.0.1. */
-uint16_t test_free_port(void);
-
 /* One command over a connection of its own, waited for (10 s), outside of what is being tested:
  * test_redis_ask(redis, "GET", "key", NULL). The answer as text, to be freed: strings, statuses and
  * errors
