@@ -109,8 +109,7 @@ FAULT(
         scene_close(s);
 }
 
-/* --- 71: tokens from elsewhere
- * ------------------------------------------------------------------------------- */
+/* --- 71: tokens from elsewhere --- */
 
 /* Comes with this token, and says what came of it. */
 static void come_with(struct scene *s, const char *token, bool may_resume)
@@ -208,8 +207,7 @@ FAULT(71, "devices come with tokens of other logs, with numbers to come, wrong t
         scene_close(s);
 }
 
-/* --- 72: mixed versions
- * ---------------------------------------------------------------------------------------- */
+/* --- 72: mixed versions --- */
 
 /* What a newer node would do: the last entry once more, with its own words in it. ARGV: a pattern
  * in the body and what stands there instead. */

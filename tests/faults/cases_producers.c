@@ -72,9 +72,7 @@ FAULT(61, "the same key comes with another body, at another node, and after a re
         scene_close(s);
 }
 
-/* --- 62
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- 62 --- */
 
 struct racer {
         struct scene *s;

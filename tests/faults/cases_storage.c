@@ -14,8 +14,7 @@
 #include "base/check.h"
 #include "tests/faults/scene.h"
 
-/* --- 19: full
- * ------------------------------------------------------------------------------------------- */
+/* --- 19: full --- */
 
 /* A small file system of its own, which the kernel takes away with the case. */
 static void mount_small(char dir[64])
@@ -119,8 +118,7 @@ FAULT_OF(
         scene_close(s);
 }
 
-/* --- 20: slow
- * ------------------------------------------------------------------------------------------- */
+/* --- 20: slow --- */
 
 static void set_delay(unsigned ms)
 {
@@ -203,8 +201,7 @@ FAULT(
         scene_close(s);
 }
 
-/* --- 21: damaged
- * ---------------------------------------------------------------------------------------- */
+/* --- 21: damaged --- */
 
 /* The part of the append-only file that grows. */
 static void find_log_file(struct scene *s, char path[256])

@@ -50,8 +50,7 @@ static struct fault *faults;
 static struct result *result;
 bool faults_thorough;
 
-/* --- what cases call
- * --------------------------------------------------------------------------------- */
+/* --- what cases call --- */
 
 static bool comes_before(const struct fault *a, const struct fault *b)
 {
@@ -125,8 +124,7 @@ void kept_within(const char *name, double ms, double limit_ms, double slack_ms)
                    limit_ms);
 }
 
-/* --- one case
- * ------------------------------------------------------------------------------------------- */
+/* --- one case --- */
 
 static void name_of(const struct fault *fault, char name[16])
 {
@@ -250,8 +248,7 @@ static struct outcome run_fault(struct fault *fault, const char *base)
         return outcome;
 }
 
-/* --- telling
- * -------------------------------------------------------------------------------------------- */
+/* --- telling --- */
 
 static void tell(const struct outcome *o, const char *base)
 {
@@ -318,9 +315,7 @@ static void list(void)
         }
 }
 
-/* --- which
- * ------------------------------------------------------------------------------------------------
- */
+/* --- which --- */
 
 static struct fault *find(const char *text)
 {

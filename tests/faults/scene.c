@@ -16,8 +16,7 @@
 
 #define GET_MS 5000
 
-/* --- small things
- * ---------------------------------------------------------------------------------- */
+/* --- small things --- */
 
 uint64_t scene_now_us(void)
 {
@@ -87,8 +86,7 @@ const char *scene_built(const char *name)
         return path;
 }
 
-/* --- beginning
- * --------------------------------------------------------------------------------------- */
+/* --- beginning --- */
 
 static uint16_t free_port(void)
 {
@@ -215,8 +213,7 @@ struct scene *scene_open(const struct scene_options *options)
         return s;
 }
 
-/* --- the end
- * ------------------------------------------------------------------------------------------- */
+/* --- the end --- */
 
 /* What a poller is told at this node's door; message_fini is the caller's. */
 static struct message ask_state(const struct test_node *node)

@@ -127,8 +127,7 @@ static bool is_message(const char *reply, size_t len)
                (len > sizeof(sharded) && memcmp(reply, sharded, sizeof(sharded) - 1) == 0);
 }
 
-/* --- one connection
- * -------------------------------------------------------------------------------- */
+/* --- one connection --- */
 
 static void end_link(struct link *link, bool reset)
 {
@@ -269,8 +268,7 @@ static void serve_link(struct link *link)
                 end_link(link, false);
 }
 
-/* --- new connections
- * --------------------------------------------------------------------------------- */
+/* --- new connections --- */
 
 static int connect_to(const char *server)
 {
@@ -354,8 +352,7 @@ static void accept_one(int listener)
         orders->open++;
 }
 
-/* --- the process
- * --------------------------------------------------------------------------------------- */
+/* --- the process --- */
 
 /* What has come is read, even while stalled: the sender's side must not notice. Up to QUEUE_MAX. */
 static nfds_t what_to_poll(struct pollfd *fds, nfds_t max, int listener)
