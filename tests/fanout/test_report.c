@@ -491,6 +491,31 @@ Test(report, differences_are_added_up_and_many_cost_one_write)
         fixture_stop(&f);
 }
 
+Test(report, a_signal_is_written_at_most_twice_a_second)
+{
+        struct fixture f = fixture_start();
+        struct reporter *reporter = start_reporter(&f, "a");
+        struct report_part part = part_of(1, 10, 30);
+        uint64_t began_ms;
+
+        fanout_metrics_register();
+        reporter_add(reporter, &part);
+        run_until(f.base, reporter_is_idle(reporter));
+        began_ms = clock_mono_ms();
+
+        int64_t before = metric_value(&fanout_metric_report_writes);
+
+        for (int round = 0; round < 3; round++) {
+                reporter_add(reporter, &part);
+                run_until(f.base, reporter_is_idle(reporter));
+        }
+        cr_assert(eq(i64, metric_value(&fanout_metric_report_writes) - before, 3));
+        /* From before the first of three waits on: they cannot be shorter, only longer. */
+        cr_assert(ge(u64, clock_mono_ms() - began_ms, 2 * REPORTER_EVERY_MS));
+        reporter_destroy(reporter);
+        fixture_stop(&f);
+}
+
 Test(report, what_redis_did_not_take_is_written_when_it_is_back)
 {
         struct fixture f = fixture_start();
@@ -503,6 +528,24 @@ Test(report, what_redis_did_not_take_is_written_when_it_is_back)
         cr_assert(reporter_is_idle(reporter), "nobody can be waited for");
         test_redis_restart(f.server);
         run_until(f.base, redis_is_up(f.redis) && reporter_is_idle(reporter));
+        cr_assert(eq(u32, read_report(&f, SENT).sum.acked, 3));
+        reporter_destroy(reporter);
+        fixture_stop(&f);
+}
+
+Test(report, what_redis_refused_is_written_again)
+{
+        struct fixture f = fixture_start();
+        struct reporter *reporter = start_reporter(&f, "a");
+        struct report_part part = part_of(3, 10, 30);
+
+        fanout_metrics_register();
+        test_redis_do(f.server, "SET", "{" NS "}:report:7", "no hash", NULL);
+        reporter_add(reporter, &part);
+        run_until(f.base, metric_value(&fanout_metric_report_failures) > 0);
+        cr_assert(not(reporter_is_idle(reporter)));
+        test_redis_do(f.server, "DEL", "{" NS "}:report:7", NULL);
+        run_until(f.base, reporter_is_idle(reporter));
         cr_assert(eq(u32, read_report(&f, SENT).sum.acked, 3));
         reporter_destroy(reporter);
         fixture_stop(&f);
