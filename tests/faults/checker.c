@@ -338,9 +338,38 @@ static unsigned signals_with(const struct ledger_index *stages, const struct led
         return n;
 }
 
+static bool is_signal(const struct ledger_line *line)
+{
+        return line->kind == LEDGER_SIGNAL;
+}
+
+/* Asked again it was acknowledged, but a device had it already when all that had been answered so
+ * far was "refused": then one of those was no refusal, and ought to have been called unknown. */
+static void judge_refusals(struct judge *judge, const struct ledger_line *const *lines, size_t n,
+                           const struct token *token, const struct ledger_index *signals)
+{
+        const struct ledger_line key = { .token = *token };
+        uint64_t first_us = UINT64_MAX;
+        unsigned asked = 0, refused = 0;
+
+        for (size_t i = ledger_index_find(signals, &key, ledger_by_token);
+             i < signals->n && token_equal(&signals->lines[i]->token, token); i++)
+                if (signals->lines[i]->at_us < first_us)
+                        first_us = signals->lines[i]->at_us;
+        for (size_t i = 0; i < n && lines[i]->at_us < first_us; i++) {
+                asked += lines[i]->kind == LEDGER_ASKED;
+                refused += lines[i]->kind == LEDGER_ANSWERED && lines[i]->status >= 400;
+        }
+        if (first_us != UINT64_MAX && asked > 0 && asked == refused)
+                find(judge,
+                     "line 3: request %s was refused, and number %" PRIu64
+                     " came of it before it was asked again",
+                     lines[0]->name, token->seq);
+}
+
 /* All lines of one request key, in order. */
 static void judge_request(struct judge *judge, const struct ledger_line *const *lines, size_t n,
-                          const struct ledger_index *stages)
+                          const struct ledger_index *stages, const struct ledger_index *signals)
 {
         const struct ledger_line *asked = NULL;
         struct token first = { 0 };
@@ -366,6 +395,8 @@ static void judge_request(struct judge *judge, const struct ledger_line *const *
                 first = line->token;
         }
         unknown += n_asked > n_answered;
+        if (first.epoch)
+                judge_refusals(judge, lines, n, &first, signals);
         if (!asked || !asked->mark[0])
                 return;
         live = signals_with(stages, asked);
@@ -386,14 +417,16 @@ static void judge_requests(struct judge *judge)
             ledger_index_make(judge->ledger, is_of_producer, ledger_by_name);
         struct ledger_index stages =
             ledger_index_make(judge->ledger, tells_a_stage, ledger_by_stage);
+        struct ledger_index signals = ledger_index_make(judge->ledger, is_signal, ledger_by_token);
         size_t end;
 
         for (size_t i = 0; i < lines.n; i = end) {
                 for (end = i;
                      end < lines.n && strcmp(lines.lines[end]->name, lines.lines[i]->name) == 0;)
                         end++;
-                judge_request(judge, lines.lines + i, end - i, &stages);
+                judge_request(judge, lines.lines + i, end - i, &stages, &signals);
         }
+        free(signals.lines);
         free(stages.lines);
         free(lines.lines);
 }
