@@ -35,6 +35,7 @@ static const char usage[] =
     "       faults NUMBER...                 these, thoroughly: 1 16a 21\n"
     "options: --json        results as JSON on stdout\n"
     "         --markdown F  a table of the results into F\n"
+    "         --keep        keep the logs and the ledger of cases that were kept, too\n"
     "Exit status 0: nothing was broken, or only what is known to be (look for SKIPPED); 1: something was; 2: wrong usage.\n";
 
 enum verdict { KEPT, BROKEN, SKIPPED };
@@ -48,6 +49,7 @@ struct result { /* shared with the case's process */
 
 static struct fault *faults;
 static struct result *result;
+static bool keeps_logs;
 bool faults_thorough;
 
 /* --- what cases call --- */
@@ -241,7 +243,7 @@ static struct outcome run_fault(struct fault *fault, const char *base)
         outcome.result = *result;
         if (outcome.verdict == BROKEN) {
                 show_log(dir);
-        } else {
+        } else if (!keeps_logs) {
                 snprintf(command, sizeof(command), "rm -rf '%s'", dir);
                 (void)!system(command);
         }
@@ -259,6 +261,8 @@ static void tell(const struct outcome *o, const char *base)
                o->fault->fault, o->fault->promise);
         if (o->verdict == BROKEN)
                 printf("     BROKEN: %s\n     logs are in %s/%s\n", o->result.why, base, name);
+        if (o->verdict != BROKEN && keeps_logs)
+                printf("     logs are in %s/%s\n", base, name);
         if (o->verdict == BROKEN && o->fault->known_broken)
                 printf("     known: %s\n", o->fault->known_broken);
         if (o->verdict == KEPT && o->fault->known_broken)
@@ -402,13 +406,10 @@ static int run_chosen(struct fault **chosen, size_t n, bool json, const char *ma
 int main(int argc, char **argv)
 {
         static const struct option options[] = {
-                { "list", no_argument, NULL, 'l' },
-                { "quick", no_argument, NULL, 'q' },
-                { "all", no_argument, NULL, 'a' },
-                { "json", no_argument, NULL, 'j' },
-                { "markdown", required_argument, NULL, 'm' },
-                { "help", no_argument, NULL, 'h' },
-                { NULL, 0, NULL, 0 },
+                { "list", no_argument, NULL, 'l' }, { "quick", no_argument, NULL, 'q' },
+                { "all", no_argument, NULL, 'a' },  { "json", no_argument, NULL, 'j' },
+                { "keep", no_argument, NULL, 'k' }, { "markdown", required_argument, NULL, 'm' },
+                { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
         };
         struct fault *chosen[256];
         bool quick = false, all = false, json = false;
@@ -429,6 +430,9 @@ int main(int argc, char **argv)
                         break;
                 case 'j':
                         json = true;
+                        break;
+                case 'k':
+                        keeps_logs = true;
                         break;
                 case 'm':
                         markdown = optarg;
