@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-#define UNIX_PATH_MAX_BYTES 106 /* hiredis 0.14 leaves the last byte of sun_path[108] unset */
+#define UNIX_PATH_MAX_BYTES 106
+#define DATABASE_MAX        65535
 
 /* Decodes %XX (RFC 3986, 2.1). A NUL inside would cut the text short, so it is refused. */
 static bool decode(const char *from, const char *end, char *to, size_t size)
@@ -55,24 +56,51 @@ static bool parse_number(const char *from, const char *end, unsigned max, unsign
         return true;
 }
 
-static const char *parse_unix(const char *rest, struct redis_address *address)
-{
-        const char *end = strchr(rest, '?');
-        const char *path_end = end != NULL ? end : rest + strlen(rest);
+/* --- what may follow a ? ------------------------------------------------------------------- */
 
-        if (*rest != '/')
-                return "a unix URL needs an absolute path: unix:///run/redis/redis.sock";
-        if (path_end - rest > UNIX_PATH_MAX_BYTES)
-                return "the path of a unix socket may have at most 106 bytes";
-        if (!decode(rest, path_end, address->path, sizeof(address->path)))
-                return "the path has a bad %XX or a control character";
-        if (end == NULL)
-                return NULL;
-        if (strncmp(end, "?db=", 4) != 0 ||
-            !parse_number(end + 4, end + strlen(end), 65535, &address->database))
-                return "after the path only ?db=NUMBER may follow";
+struct parameter {
+        const char *name;
+        char *to; /* NULL = the database's number */
+        size_t size;
+};
+
+static const struct parameter *find_parameter(const struct parameter *known, const char *name,
+                                              size_t len)
+{
+        for (; known->name != NULL; known++) {
+                if (strlen(known->name) == len && memcmp(known->name, name, len) == 0)
+                        return known;
+        }
         return NULL;
 }
+
+/* "name=value&name=value", each name at most once. `all` names them for the sentence. */
+static const char *parse_query(const char *rest, const struct parameter *known, const char *all,
+                               struct redis_address *address)
+{
+        unsigned seen = 0;
+
+        while (true) {
+                size_t len = strcspn(rest, "&"), name_len = strcspn(rest, "=&");
+                const struct parameter *parameter = find_parameter(known, rest, name_len);
+                const char *value = rest + name_len + 1, *end = rest + len;
+
+                if (parameter == NULL || name_len == len || value == end ||
+                    (seen & 1u << (parameter - known)) != 0)
+                        return all;
+                seen |= 1u << (parameter - known);
+                if (parameter->to != NULL && !decode(value, end, parameter->to, parameter->size))
+                        return "a value after the ? is too long or has a bad %XX";
+                if (parameter->to == NULL &&
+                    !parse_number(value, end, DATABASE_MAX, &address->database))
+                        return "the database, ?db=NUMBER, is a number from 0 to 65535";
+                if (*end == '\0')
+                        return NULL;
+                rest = end + 1;
+        }
+}
+
+/* --- user, password, hosts ------------------------------------------------------------------ */
 
 static const char *parse_credentials(const char *rest, const char *at,
                                      struct redis_address *address)
@@ -88,13 +116,13 @@ static const char *parse_credentials(const char *rest, const char *at,
 }
 
 /* host, host:port, [v6], [v6]:port */
-static const char *parse_host(const char *rest, const char *end, struct redis_address *address)
+static const char *parse_host(const char *rest, const char *end, unsigned port,
+                              struct redis_host *ret_host)
 {
         bool bracket = *rest == '[';
         const char *host = bracket ? rest + 1 : rest;
         const char *host_end = memchr(host, bracket ? ']' : ':', (size_t)(end - host));
         const char *after;
-        unsigned port = 6379;
 
         if (bracket && host_end == NULL)
                 return "the [ of the address has no ]";
@@ -102,60 +130,158 @@ static const char *parse_host(const char *rest, const char *end, struct redis_ad
                 host_end = end;
         after = bracket ? host_end + 1 : host_end;
         if (host == host_end)
-                return "the host is missing: redis://host:6379";
-        if (!decode(host, host_end, address->hosts[0].host, sizeof(address->hosts[0].host)))
-                return "the host is too long or has a control character";
+                return "a host is missing: redis://host:6379";
+        if (!decode(host, host_end, ret_host->host, sizeof(ret_host->host)))
+                return "a host is too long or has a control character";
         if (after < end &&
             (*after != ':' || !parse_number(after + 1, end, 65535, &port) || port == 0))
-                return "the port must be a number from 1 to 65535";
-        address->hosts[0].port = (uint16_t)port;
-        address->n_hosts = 1;
+                return "a port must be a number from 1 to 65535";
+        ret_host->port = (uint16_t)port;
         return NULL;
 }
 
-static const char *parse_tcp(const char *rest, struct redis_address *address)
+/* [user[:password]@]host[,host..]; *ret_end is what comes behind. */
+static const char *parse_authority(const char *rest, unsigned port, struct redis_address *address,
+                                   const char **ret_end)
 {
-        size_t authority_len = strcspn(rest, "/?#");
-        const char *end = rest + authority_len;
-        const char *at = memrchr(rest, '@', authority_len);
+        size_t len = strcspn(rest, "/?#");
+        const char *end = rest + len, *at = memrchr(rest, '@', len);
         const char *why = NULL;
 
         if (at != NULL) {
                 why = parse_credentials(rest, at, address);
                 rest = at + 1;
         }
-        if (why == NULL)
-                why = parse_host(rest, end, address);
-        if (why != NULL || *end == '\0' || strcmp(end, "/") == 0)
-                return why;
-        if (*end != '/' || !parse_number(end + 1, end + strlen(end), 65535, &address->database))
+        while (why == NULL) {
+                const char *comma = memchr(rest, ',', (size_t)(end - rest));
+                const char *host_end = comma != NULL ? comma : end;
+
+                if (address->n_hosts == REDIS_HOSTS_MAX)
+                        return "there may be at most 16 hosts";
+                why = parse_host(rest, host_end, port, &address->hosts[address->n_hosts++]);
+                if (comma == NULL)
+                        break;
+                rest = comma + 1;
+        }
+        *ret_end = end;
+        return why;
+}
+
+/* --- the four schemes ----------------------------------------------------------------------- */
+
+static const char *parse_unix(const char *rest, struct redis_address *address)
+{
+        const struct parameter known[] = { { .name = "db" }, { 0 } };
+        const char *end = rest + strcspn(rest, "?");
+
+        address->scheme = REDIS_UNIX;
+        if (*rest != '/')
+                return "a unix URL needs an absolute path: unix:///run/redis/redis.sock";
+        if (end - rest > UNIX_PATH_MAX_BYTES)
+                return "the path of a unix socket may have at most 106 bytes";
+        if (!decode(rest, end, address->path, sizeof(address->path)))
+                return "the path has a bad %XX or a control character";
+        if (*end == '\0')
+                return NULL;
+        return parse_query(end + 1, known, "after the path only ?db=NUMBER may follow", address);
+}
+
+/* /NUMBER, or nothing; *ret_end is what comes behind. */
+static const char *parse_database(const char *rest, struct redis_address *address,
+                                  const char **ret_end)
+{
+        const char *end = rest + strcspn(rest, "?");
+
+        *ret_end = end;
+        if (rest == end || (*rest == '/' && rest + 1 == end))
+                return NULL;
+        if (*rest != '/' || !parse_number(rest + 1, end, DATABASE_MAX, &address->database))
                 return "after the host only /NUMBER, the database, may follow";
         return NULL;
 }
 
+static const char *parse_tcp(const char *rest, struct redis_address *address)
+{
+        const char *end, *why = parse_authority(rest, 6379, address, &end);
+
+        address->scheme = REDIS_TCP;
+        if (why == NULL)
+                why = parse_database(end, address, &end);
+        if (why == NULL && *end == '?')
+                why = "redis:// takes nothing after a ?: the database is /NUMBER, TLS is rediss://";
+        return why;
+}
+
+static const char *parse_tls(const char *rest, struct redis_address *address)
+{
+        const struct parameter known[] = { { "ca", address->ca_file, sizeof(address->ca_file) },
+                                           { "cert", address->cert_file,
+                                             sizeof(address->cert_file) },
+                                           { "key", address->key_file, sizeof(address->key_file) },
+                                           { 0 } };
+        const char *end, *why = parse_authority(rest, 6379, address, &end);
+
+        address->scheme = REDIS_TCP;
+        address->tls = true;
+        if (why == NULL)
+                why = parse_database(end, address, &end);
+        if (why == NULL && *end == '?')
+                why = parse_query(end + 1, known,
+                                  "rediss:// takes ?ca=FILE&cert=FILE&key=FILE, each at most once",
+                                  address);
+        if (why == NULL && address->key_file[0] != '\0' && address->cert_file[0] == '\0')
+                why = "?key=FILE needs the certificate that it belongs to: &cert=FILE";
+        return why;
+}
+
+static const char *parse_sentinel(const char *rest, struct redis_address *address)
+{
+        const struct parameter known[] = { { .name = "db" },
+                                           { "sentinel_password", address->sentinel_password,
+                                             sizeof(address->sentinel_password) },
+                                           { 0 } };
+        const char *end, *name_end, *why = parse_authority(rest, 26379, address, &end);
+
+        address->scheme = REDIS_SENTINEL;
+        if (why != NULL)
+                return why;
+        name_end = end + strcspn(end, "?");
+        if (*end != '/' || end + 1 == name_end)
+                return "the name that the sentinels know the primary by is missing: "
+                       "sentinel://host:26379/NAME";
+        if (memchr(end + 1, '/', (size_t)(name_end - end - 1)) != NULL ||
+            !decode(end + 1, name_end, address->primary, sizeof(address->primary)))
+                return "the primary's name has more than 63 bytes, a /, or a bad %XX";
+        if (*name_end == '\0')
+                return NULL;
+        return parse_query(
+            name_end + 1, known,
+            "after the name only ?db=NUMBER&sentinel_password=PASSWORD may follow, each "
+            "at most once",
+            address);
+}
+
 enum err redis_parse_url(const char *url, struct redis_address *ret_address, const char **ret_why)
 {
+        static const struct {
+                const char *prefix;
+                const char *(*parse)(const char *rest, struct redis_address *address);
+        } schemes[] = { { "redis://", parse_tcp },
+                        { "rediss://", parse_tls },
+                        { "unix://", parse_unix },
+                        { "sentinel://", parse_sentinel } };
         struct redis_address address = { 0 };
-        const char *why;
+        const char *why = "a Redis URL starts with redis://, rediss://, sentinel:// or unix://";
 
         if (strlen(url) > REDIS_URL_MAX) {
-                why = "the URL is longer than 2048 bytes";
-        } else if (strncmp(url, "redis://", 8) == 0) {
-                address.scheme = REDIS_TCP;
-                why = parse_tcp(url + 8, &address);
-        } else if (strncmp(url, "unix://", 7) == 0) {
-                address.scheme = REDIS_UNIX;
-                why = parse_unix(url + 7, &address);
-        } else if (strncmp(url, "rediss://", 9) == 0) {
-                *ret_why = "TLS to Redis (rediss://) is not in this build; put stunnel or a proxy "
-                           "between, or use redis://";
+                *ret_why = "the URL is longer than 2048 bytes";
                 return ERR_INVALID;
-        } else if (strncmp(url, "sentinel://", 11) == 0) {
-                *ret_why =
-                    "sentinel:// is not in this build; give the primary as redis://host:port";
-                return ERR_INVALID;
-        } else {
-                why = "a Redis URL starts with redis:// or unix://";
+        }
+        for (size_t i = 0; i < countof(schemes); i++) {
+                size_t len = strlen(schemes[i].prefix);
+
+                if (strncmp(url, schemes[i].prefix, len) == 0)
+                        why = schemes[i].parse(url + len, &address);
         }
         if (why != NULL) {
                 *ret_why = why;

@@ -1,10 +1,10 @@
 # The libraries Kickoff stands on, all of them packages of Debian 12 and 13.
 find_package(PkgConfig REQUIRED)
 
-pkg_check_modules(LIBEVENT REQUIRED IMPORTED_TARGET libevent libevent_pthreads)
+pkg_check_modules(LIBEVENT REQUIRED IMPORTED_TARGET libevent libevent_pthreads libevent_openssl)
 pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
-pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET libcrypto)
+pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET libssl libcrypto)
 pkg_check_modules(LWS REQUIRED IMPORTED_TARGET libwebsockets)
 # msgpack-c changed its library's name with version 6 (Debian 13), whose pkg-config file names a relative path.
 find_path(MSGPACK_INCLUDE_DIR msgpack.h REQUIRED)

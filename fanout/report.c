@@ -281,6 +281,14 @@ static enum err add_mute(struct report *report, const struct presence *nodes, si
         return OK;
 }
 
+/* A node that was there when the signal came writes a part, if only to say that nobody was
+ * connected. */
+static bool is_awaited(const struct report *report, const struct presence *presence)
+{
+        return !presence->gone && presence->started <= report->sent &&
+               !has_part(report, report->n, presence->name);
+}
+
 static int by_name(const void *left, const void *right)
 {
         const struct report_node *a = left, *b = right;
@@ -309,6 +317,8 @@ enum err report_finish(struct report *report, const struct presence *nodes, size
         }
         report->complete = report->n > 0 && sum->written >= sum->connected &&
                            (uint64_t)sum->acked + sum->silent >= sum->written;
+        for (size_t i = 0; i < n; i++)
+                report->complete = report->complete && !is_awaited(report, &nodes[i]);
         return OK;
 }
 

@@ -33,8 +33,9 @@ struct report_part {         /* of one signal; counts of devices */
         uint32_t acked;      /* said that they have it */
         uint32_t said;       /* of those acked: named a plausible moment of acting */
         struct latency told; /* of those written: from `sent` until their frame was out */
-        /* From max(sent, at) until it acted, as it said itself; of those that did not say, until
-         * their ack came. An ack before `at` without a moment says nothing of acting. */
+        /* From max(sent, at) until it acted, as it said itself; of those that never say, until
+         * their ack came. An ack before `at` without a moment says nothing of acting, nor does one
+         * that names the moment of a later signal. */
         struct latency acted;
 };
 
@@ -65,7 +66,8 @@ struct report {
         size_t n;
         struct report_part sum;
         unsigned unreadable; /* parts of this history or another that made no sense */
-        bool complete; /* every device connected was sent it, and all that would say so have */
+        bool complete; /* no node is awaited, every device connected was sent it, and all that would
+                          say so have */
         bool partial;  /* some of it may be missing: a node is gone, or a part unreadable */
 };
 

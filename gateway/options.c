@@ -28,8 +28,9 @@ static const struct option table[] = {
           "loopback needs --admin-token-file.",
           NULL },
         { "redis", OPTION_TEXT, &raw.redis, NULL, 0, 0, "URL",
-          "The Redis that nodes share: redis://[user:password@]host[:port][/db] or unix:///path. Without "
-          "it the node runs a private redis-server in --data.",
+          "The Redis that nodes share: redis://[user:password@]host[:port][,..][/db], rediss://.. for TLS, "
+          "sentinel://host,host/name or unix:///path. Without it the node runs a private redis-server in "
+          "--data.",
           NULL },
         { "data", OPTION_TEXT, &raw.data, "kickoff-data", 0, 0, "DIR",
           "Where the private redis-server keeps the log; made if it is not there.", NULL },

@@ -168,8 +168,7 @@ static struct session_action reset_to_head(struct session *session, const struct
 
         session->pending_reset = 0;
         session->cursor = head;
-        session->acked =
-            head; /* nothing up to here was sent as a signal: there is nothing to ack */
+        session->acked = head; /* nothing up to here was sent as a signal */
         session->owes_place = false;
         return (struct session_action){ .what = DO_RESET, .seq = head, .reason = reason };
 }

@@ -62,11 +62,10 @@ void tally_written(struct tally *tally, seqno seq, bool will_ack, uint64_t now_m
         tell(tally, slot);
 }
 
-static void count_ack(struct tally_slot *slot, int64_t activated_at, uint64_t now_ms)
+static void count_acted(struct tally_slot *slot, int64_t activated_at, uint64_t now_ms)
 {
         int64_t acted_ms = activated_at - slot->due_wall_ms;
 
-        slot->part.acked++;
         if (activated_at != 0 && acted_ms >= -TALLY_CLOCK_SLACK_MS &&
             acted_ms <= TALLY_PLAUSIBLE_MS) {
                 slot->part.said++;
@@ -87,7 +86,11 @@ void tally_acked(struct tally *tally, seqno from, seqno to, int64_t activated_at
 
                 if (slot == NULL)
                         continue;
-                count_ack(slot, seq == to ? activated_at : 0, now_ms);
+                slot->part.acked++;
+                /* Who names the moment of the last acted on those before it earlier, or not at all:
+                 * for them the ack's arrival means nothing. */
+                if (seq == to || activated_at == 0)
+                        count_acted(slot, activated_at, now_ms);
                 tell(tally, slot);
         }
 }

@@ -16,8 +16,9 @@
 #include "base/clock.h"
 #include "loadtest/reply.h"
 
-#define PATIENCE_US 15000000 /* for one whole fetch */
-#define BODY_MAX    (2u * 1024 * 1024)
+#define PATIENCE_US   15000000 /* for one whole fetch */
+#define BODY_MAX      (2u * 1024 * 1024)
+#define SCAN_EVERY_US 100000
 
 enum slot_state { SLOT_FREE, SLOT_CONNECTING, SLOT_HEAD, SLOT_BODY, SLOT_DEAD };
 
@@ -35,21 +36,34 @@ struct slot {
 
 struct fetcher {
         int set;
+        uint32_t n;
+        uint32_t *idle; /* stack of free slots: [0, n - busy) */
+        uint32_t dead;  /* slots to be told of by the next tick */
+        uint64_t scan_us;
         const char *event;
         fetch_done_fn *done;
         void *owner;
-        unsigned busy;
+        uint32_t busy;
         struct buf verified; /* the last body whose hash was right */
         char verified_etag[REPLY_ETAG_MAX + 1];
-        struct slot slots[FETCHER_SLOTS];
+        struct slot slots[];
 };
 
-struct fetcher *fetcher_create(int epoll_set, const char *event, fetch_done_fn *done, void *owner)
+struct fetcher *fetcher_create(int epoll_set, const char *event, uint32_t slots,
+                               fetch_done_fn *done, void *owner)
 {
-        struct fetcher *fetcher = calloc(1, sizeof(*fetcher));
+        struct fetcher *fetcher = calloc(1, sizeof(*fetcher) + slots * sizeof(fetcher->slots[0]));
+        uint32_t *idle = calloc(slots, sizeof(*idle));
 
-        if (fetcher == NULL)
+        if (fetcher == NULL || idle == NULL) {
+                free(fetcher);
+                free(idle);
                 return NULL;
+        }
+        for (uint32_t i = 0; i < slots; i++)
+                idle[i] = slots - 1 - i;
+        fetcher->n = slots;
+        fetcher->idle = idle;
         fetcher->set = epoll_set;
         fetcher->event = event;
         fetcher->done = done;
@@ -61,30 +75,29 @@ void fetcher_destroy(struct fetcher *fetcher)
 {
         if (fetcher == NULL)
                 return;
-        for (unsigned i = 0; i < FETCHER_SLOTS; i++) {
+        for (uint32_t i = 0; i < fetcher->n; i++) {
                 if (fetcher->slots[i].state != SLOT_FREE && fetcher->slots[i].fd >= 0)
                         close(fetcher->slots[i].fd);
                 buf_fini(&fetcher->slots[i].got);
         }
         buf_fini(&fetcher->verified);
+        free(fetcher->idle);
         free(fetcher);
 }
 
 bool fetcher_is_full(const struct fetcher *fetcher)
 {
-        return fetcher->busy == FETCHER_SLOTS;
+        return fetcher->busy == fetcher->n;
 }
 
 void fetcher_start(struct fetcher *fetcher, uint32_t device, const char *cohort,
                    const struct net_target *target, uint32_t source)
 {
         struct epoll_event event = { .events = EPOLLOUT };
-        struct slot *slot = fetcher->slots;
+        struct slot *slot;
 
         check(!fetcher_is_full(fetcher));
-        while (slot->state != SLOT_FREE)
-                slot++;
-        fetcher->busy++;
+        slot = &fetcher->slots[fetcher->idle[fetcher->n - ++fetcher->busy]];
         slot->state = SLOT_CONNECTING;
         slot->device = device;
         slot->target = target;
@@ -93,8 +106,10 @@ void fetcher_start(struct fetcher *fetcher, uint32_t device, const char *cohort,
         buf_clear(&slot->got);
         slot->fd = net_connect(target, source);
         event.data.u64 = FETCHER_MARK | (uint64_t)(slot - fetcher->slots);
-        if (slot->fd < 0 || epoll_ctl(fetcher->set, EPOLL_CTL_ADD, slot->fd, &event) != 0)
+        if (slot->fd < 0 || epoll_ctl(fetcher->set, EPOLL_CTL_ADD, slot->fd, &event) != 0) {
                 slot->state = SLOT_DEAD; /* told by the next tick, never from in here */
+                fetcher->dead++;
+        }
 }
 
 static void finish(struct fetcher *fetcher, struct slot *slot, enum fetch_result result)
@@ -111,8 +126,11 @@ static void finish(struct fetcher *fetcher, struct slot *slot, enum fetch_result
 
         if (slot->fd >= 0)
                 close(slot->fd);
+        fetcher->dead -= slot->state == SLOT_DEAD;
         slot->state = SLOT_FREE;
-        fetcher->busy--;
+        if (fetcher->n > FETCHER_SLOTS)
+                buf_fini(&slot->got); /* thousands of them would keep what one needs at a time */
+        fetcher->idle[fetcher->n - fetcher->busy--] = (uint32_t)(slot - fetcher->slots);
         fetcher->done(fetcher->owner, device, &outcome);
 }
 
@@ -212,7 +230,10 @@ void fetcher_ready(struct fetcher *fetcher, uint64_t data)
 
 void fetcher_tick(struct fetcher *fetcher, uint64_t now_us)
 {
-        for (unsigned i = 0; i < FETCHER_SLOTS; i++) {
+        if (fetcher->dead == 0 && now_us < fetcher->scan_us)
+                return;
+        fetcher->scan_us = now_us + SCAN_EVERY_US;
+        for (uint32_t i = 0; i < fetcher->n && fetcher->busy > 0; i++) {
                 struct slot *slot = &fetcher->slots[i];
 
                 if (slot->state == SLOT_DEAD ||

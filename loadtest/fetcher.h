@@ -10,7 +10,7 @@
 #include "loadtest/net.h"
 #include "proto/names.h"
 
-#define FETCHER_SLOTS 64 /* on their way at a time */
+#define FETCHER_SLOTS 64 /* on their way at a time, unless more are wanted */
 
 /* A socket in the owner's epoll set: data.u64 = FETCHER_MARK | slot. */
 #define FETCHER_MARK (UINT64_C(1) << 63)
@@ -35,8 +35,9 @@ typedef void fetch_done_fn(void *owner, uint32_t device, const struct fetch_outc
 
 struct fetcher;
 
-/* `event` is borrowed. NULL: no memory. */
-struct fetcher *fetcher_create(int epoll_set, const char *event, fetch_done_fn *done, void *owner);
+/* `event` is borrowed. slots: how many may be on their way at a time. NULL: no memory. */
+struct fetcher *fetcher_create(int epoll_set, const char *event, uint32_t slots,
+                               fetch_done_fn *done, void *owner);
 void fetcher_destroy(struct fetcher *fetcher); /* what is on its way is dropped without a word */
 bool fetcher_is_full(const struct fetcher *fetcher);
 /* Not when full. `target` is borrowed until done. A failure is told through done, later. */

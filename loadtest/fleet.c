@@ -3,6 +3,7 @@
 #include "loadtest/fleet.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@
 #define GOODBYE_MS        8000  /* and for the processes to end */
 #define SPARE_DESCRIPTORS (FETCHER_SLOTS + 40)
 
-enum letter_kind { LETTER_COUNTS, LETTER_RESULT };
+enum letter_kind { LETTER_COUNTS, LETTER_SAMPLE, LETTER_RESULT };
 
 struct letter {
         uint32_t kind;
@@ -40,6 +41,7 @@ struct process {
 
 struct fleet {
         struct swarm_board *board;
+        struct series series;
         unsigned n;
         struct process processes[];
 };
@@ -89,13 +91,24 @@ static void send_counts(void *owner, const struct swarm_counts *counts)
                 _exit(1); /* the parent has gone */
 }
 
-static _Noreturn void be_a_swarm(const struct swarm_options *options, int fd)
+static void send_sample(void *owner, const struct series_sample *sample)
+{
+        const int *fd = owner;
+        const struct letter letter = { .kind = LETTER_SAMPLE };
+
+        if (!write_all(*fd, &letter, sizeof(letter)) || !write_all(*fd, sample, sizeof(*sample)))
+                _exit(1);
+}
+
+static _Noreturn void be_a_swarm(struct swarm_options *options, int fd)
 {
         static struct swarm_result result;
         const struct witness *seen;
         struct swarm *swarm;
         struct letter letter = { .kind = LETTER_RESULT };
 
+        options->on_sample = send_sample;
+        options->sample_owner = &fd;
         if (swarm_create(options, send_counts, &fd, &swarm) != OK)
                 _exit(1);
         swarm_run(swarm, &result);
@@ -111,8 +124,7 @@ static _Noreturn void be_a_swarm(const struct swarm_options *options, int fd)
 
 /* --- in the parent -------------------------------------------------------------------------- */
 
-static enum err start_process(struct fleet *fleet, unsigned index,
-                              const struct swarm_options *options)
+static enum err start_process(struct fleet *fleet, unsigned index, struct swarm_options *options)
 {
         struct process *process = &fleet->processes[index];
         pid_t parent = getpid();
@@ -122,7 +134,7 @@ static enum err start_process(struct fleet *fleet, unsigned index,
         process->result = malloc(sizeof(*process->result));
         if (process->result == NULL)
                 return ERR_NOMEM;
-        if (pipe(ends) != 0)
+        if (pipe2(ends, O_CLOEXEC) != 0) /* a node that is started later is not to hold it open */
                 return ERR_IO;
         process->pid = fork();
         if (process->pid == 0) {
@@ -151,7 +163,8 @@ enum err fleet_start(const struct swarm_options *options, uint32_t devices, uint
                      struct fleet **ret_fleet)
 {
         uint64_t room = descriptors > SPARE_DESCRIPTORS + 1 ? descriptors - SPARE_DESCRIPTORS : 1;
-        uint32_t each = room < FLEET_PROCESS_DEVICES ? (uint32_t)room : FLEET_PROCESS_DEVICES;
+        uint64_t most = options->fetch_slots > 0 ? (room + 1) / 2 : room;
+        uint32_t each = most < FLEET_PROCESS_DEVICES ? (uint32_t)most : FLEET_PROCESS_DEVICES;
         unsigned n = (devices + each - 1) / each;
         struct fleet *fleet = calloc(1, sizeof(*fleet) + n * sizeof(*fleet->processes));
         enum err err = OK;
@@ -164,11 +177,14 @@ enum err fleet_start(const struct swarm_options *options, uint32_t devices, uint
                 free(fleet);
                 return ERR_NOMEM;
         }
+        series_init(&fleet->series);
+        atomic_store(&fleet->board->origin_us, clock_mono_us());
         for (unsigned i = 0; i < n && err == OK; i++) {
                 struct swarm_options own = *options;
 
                 own.first = (uint32_t)((uint64_t)devices * i / n);
                 own.n = (uint32_t)((uint64_t)devices * (i + 1) / n) - own.first;
+                own.fetch_slots = options->fetch_slots > 0 ? own.n : 0;
                 own.board = fleet->board;
                 own.seed = rng_secure_u64();
                 own.report_every_ms = REPORT_EVERY_MS;
@@ -201,8 +217,9 @@ static void close_pipe(struct process *process)
         process->pipe = -1;
 }
 
-static void take_letter(struct process *process)
+static void take_letter(struct fleet *fleet, struct process *process)
 {
+        struct series_sample sample;
         struct letter letter;
         struct token token;
 
@@ -211,6 +228,12 @@ static void take_letter(struct process *process)
         if (letter.kind == LETTER_COUNTS) {
                 if (!read_all(process->pipe, &process->counts, sizeof(process->counts)))
                         goto gone;
+                return;
+        }
+        if (letter.kind == LETTER_SAMPLE) {
+                if (!read_all(process->pipe, &sample, sizeof(sample)))
+                        goto gone;
+                series_add(&fleet->series, &sample);
                 return;
         }
         if (!read_all(process->pipe, process->result, sizeof(*process->result)))
@@ -237,7 +260,7 @@ bool fleet_poll(struct fleet *fleet, int timeout_ms)
         if (poll(fds, fleet->n, timeout_ms) > 0)
                 for (unsigned i = 0; i < fleet->n; i++)
                         if (fds[i].revents != 0)
-                                take_letter(&fleet->processes[i]);
+                                take_letter(fleet, &fleet->processes[i]);
         for (unsigned i = 0; i < fleet->n; i++)
                 all_well =
                     all_well && (fleet->processes[i].pipe >= 0 || fleet->processes[i].has_result);
@@ -263,6 +286,11 @@ struct swarm_counts fleet_counts(const struct fleet *fleet)
         for (unsigned i = 0; i < fleet->n; i++)
                 add_counts(&counts, &fleet->processes[i].counts);
         return counts;
+}
+
+const struct series *fleet_series(const struct fleet *fleet)
+{
+        return &fleet->series;
 }
 
 bool fleet_finish(struct fleet *fleet, struct swarm_result *ret_result, struct witness *seen)
@@ -317,6 +345,7 @@ void fleet_destroy(struct fleet *fleet)
                 witness_fini(&process->seen);
                 free(process->result);
         }
+        series_fini(&fleet->series);
         munmap(fleet->board, sizeof(*fleet->board));
         free(fleet);
 }

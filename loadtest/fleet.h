@@ -14,7 +14,8 @@
 struct fleet;
 
 /* `options`.first, .n, .board, .seed and .connects_per_s are set per process here; connects_per_s
- * is given for all together. Call before any thread exists. ERR_NOMEM, ERR_IO (fork). */
+ * is given for all together. fetch_slots other than 0: as many as the process has devices. Call
+ * before any thread exists. ERR_NOMEM, ERR_IO (fork). */
 must_check enum err fleet_start(const struct swarm_options *options, uint32_t devices,
                                 uint64_t descriptors, struct fleet **ret_fleet);
 unsigned fleet_processes(const struct fleet *fleet);
@@ -23,6 +24,9 @@ struct swarm_board *fleet_board(struct fleet *fleet);
  * process ended before it was told to. */
 bool fleet_poll(struct fleet *fleet, int timeout_ms);
 struct swarm_counts fleet_counts(const struct fleet *fleet); /* sums of the latest reports */
+/* What happened so far, of all processes; from the board's origin_us on, which fleet_start sets.
+ * Complete after fleet_finish. */
+const struct series *fleet_series(const struct fleet *fleet);
 /* Tells all to finish, and gathers. False when the result of a process is missing. */
 bool fleet_finish(struct fleet *fleet, struct swarm_result *ret_result, struct witness *seen);
 /* Waits until the processes, having said goodbye to the nodes, have ended; kills what stays. */

@@ -79,12 +79,20 @@ enum err net_parse_targets(const char *urls, struct net_target targets[NET_TARGE
 
 int net_connect(const struct net_target *target, uint32_t source)
 {
+        return net_connect_small(target, source, 0);
+}
+
+int net_connect_small(const struct net_target *target, uint32_t source, int receive_bytes)
+{
         int one = 1, error;
         int fd = socket(target->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
         if (fd < 0)
                 return -1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        if (receive_bytes >
+            0) /* before connect(): a window that was offered cannot be taken back */
+                setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof(receive_bytes));
         if (source != 0 && target->is_loopback4) {
                 struct sockaddr_in from = { .sin_family = AF_INET,
                                             .sin_addr.s_addr = htonl(source) };
@@ -126,6 +134,15 @@ bool net_answers(const struct net_target *target, int timeout_ms)
                   getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == 0;
         close(fd);
         return answers;
+}
+
+bool net_is_peer(int fd, const struct net_target *target)
+{
+        struct sockaddr_storage peer = { 0 };
+        socklen_t len = sizeof(peer);
+
+        return getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && len == target->len &&
+               memcmp(&peer, &target->address, len) == 0;
 }
 
 uint64_t net_raise_descriptors(void)

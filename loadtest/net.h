@@ -28,9 +28,13 @@ must_check enum err net_parse_targets(const char *urls, struct net_target target
 /* A non-blocking socket on its way to `target`; -1 with errno. source: 0 = the kernel chooses, else
  * an IPv4 address of 127/8 in host order. */
 int net_connect(const struct net_target *target, uint32_t source);
+/* The same with a receive buffer of about so many bytes; 0: as the kernel likes. */
+int net_connect_small(const struct net_target *target, uint32_t source, int receive_bytes);
 /* Source address of device `number`: 127.0.x.y, NET_PER_SOURCE devices each. */
 uint32_t net_source(uint32_t number);
 /* Can a connection be made at all? Blocks, up to timeout_ms. */
 bool net_answers(const struct net_target *target, int timeout_ms);
+/* Is this connected socket's other end `target`? */
+bool net_is_peer(int fd, const struct net_target *target);
 /* As many descriptors as the system lets us have; returns how many. */
 uint64_t net_raise_descriptors(void);

@@ -12,7 +12,8 @@
 
 #define COLUMNS 48 /* of the drawing */
 
-static const char *const timing_names[TIMINGS] = { "connect", "prefetch", "start", "stage" };
+static const char *const timing_names[TIMINGS] = { "connect", "prefetch", "start", "stage",
+                                                   "beside",  "shown",    "back" };
 
 uint64_t report_lost(const struct report *report)
 {
@@ -30,7 +31,7 @@ static uint64_t not_prefetched(const struct report *report)
 {
         const struct swarm_counts *counts = &report->result.counts;
 
-        uint64_t missing = report->devices - counts->prefetched;
+        uint64_t missing = report->devices - counts->dead - counts->prefetched;
 
         if (report->no_prefetch || report->interrupted || missing < counts->prefetch_failed)
                 return counts->prefetch_failed;

@@ -57,11 +57,13 @@ static void on_fetched(void *owner, uint32_t index, const struct fetch_outcome *
                 if (is_first) {
                         counts->prefetched++;
                         atomic_store(&swarm->options.board->last_prefetch_us, clock_mono_us());
+                        swarm_has_content(swarm, device);
                 }
                 histogram_record(&swarm->result.timings[TIMING_PREFETCH], outcome->took_us);
                 return;
         case FETCH_SHED:
                 counts->prefetch_shed++;
+                swarm_note(swarm, SERIES_SHED);
                 fetch_later(swarm, device, (uint64_t)outcome->retry_after_s * 1000);
                 return;
         case FETCH_BROKEN:
@@ -92,7 +94,9 @@ enum err swarm_create(const struct swarm_options *options, swarm_report_fn *repo
         swarm->devices = calloc(options->n, sizeof(*swarm->devices));
         swarm->inbox = inbox_create();
         swarm->set = epoll_create1(EPOLL_CLOEXEC);
-        swarm->fetcher = fetcher_create(swarm->set, options->event, on_fetched, swarm);
+        swarm->fetcher = fetcher_create(
+            swarm->set, options->event,
+            options->fetch_slots > 0 ? options->fetch_slots : FETCHER_SLOTS, on_fetched, swarm);
         if (swarm->devices == NULL || swarm->inbox == NULL || swarm->set < 0 ||
             swarm->fetcher == NULL) {
                 swarm_destroy(swarm);
@@ -161,9 +165,23 @@ static void start_fetches(struct swarm *swarm)
                 if (swarm->fetch_first == DEVICE_NOBODY)
                         swarm->fetch_last = DEVICE_NOBODY;
                 cohorts_name(&options->cohorts, number, cohort);
+                swarm_note(swarm, SERIES_REQUESTS);
                 fetcher_start(swarm->fetcher, index, cohort, target,
                               target->is_loopback4 ? net_source(number) : 0);
         }
+}
+
+static void be_born(struct swarm *swarm, struct device *device)
+{
+        uint32_t jitter_ms = swarm->options.model.jitter_ms;
+
+        if (jitter_ms == 0) {
+                swarm_device_connect(swarm, device);
+                return;
+        }
+        device->state = DEVICE_WAITING;
+        wheel_start(&swarm->links, &device->link_timer,
+                    swarm->now_ms + rng_below(&swarm->rng, (uint64_t)jitter_ms + 1));
 }
 
 /* True while more devices wait to be born. */
@@ -179,7 +197,7 @@ static bool start_devices(struct swarm *swarm, uint64_t began_us)
         }
         while (*started < allowed &&
                (options->connects_per_s == 0 || swarm->under_way < UNDER_WAY_MAX))
-                swarm_device_connect(swarm, &swarm->devices[(*started)++]);
+                be_born(swarm, &swarm->devices[(*started)++]);
         return *started < options->n;
 }
 
@@ -193,12 +211,35 @@ static void on_fetch_timer(void *owner, struct wheel_timer *timer)
         swarm_device_wants_bundle(owner, device_of(timer, fetch_timer));
 }
 
+void swarm_note(struct swarm *swarm, enum series_column column)
+{
+        swarm->sample.counts[column]++;
+}
+
+/* Hands over what happened in the ticks that are over. */
+static void close_tick(struct swarm *swarm, bool is_last)
+{
+        const struct swarm_options *options = &swarm->options;
+        uint64_t origin_us = atomic_load(&options->board->origin_us), now_us = clock_mono_us();
+        uint32_t tick = now_us > origin_us ? (uint32_t)((now_us - origin_us) / SERIES_TICK_US) : 0;
+        uint64_t sum = 0;
+
+        if (tick == swarm->sample.tick && !is_last)
+                return;
+        for (unsigned c = 0; c < SERIES_COLUMNS; c++)
+                sum += swarm->sample.counts[c];
+        if (sum > 0 && options->on_sample != NULL)
+                options->on_sample(options->sample_owner, &swarm->sample);
+        swarm->sample = (struct series_sample){ .tick = tick };
+}
+
 static void turn(struct swarm *swarm, int timeout_ms)
 {
         struct epoll_event events[EVENTS];
         int n = epoll_wait(swarm->set, events, EVENTS, timeout_ms);
 
         swarm->now_ms = clock_mono_ms();
+        close_tick(swarm, false);
         for (int i = 0; i < n; i++) {
                 uint64_t data = events[i].data.u64;
 
@@ -218,6 +259,7 @@ static void count_devices(struct swarm *swarm)
                               .seq = atomic_load(&board->head_seq) };
 
         counts->at_head = counts->flawed = counts->behind = counts->owing = 0;
+        counts->dead = counts->excused = 0;
         for (uint32_t i = 0; i < swarm->options.n; i++) {
                 const struct simdevice *sim = &swarm->devices[i].sim;
                 uint64_t behind = head.epoch == 0 ? 0 : simdevice_behind(sim, &head);
@@ -225,10 +267,18 @@ static void count_devices(struct swarm *swarm)
                 /* One that never came in lost nothing: it is told as not connected. */
                 if (!swarm->devices[i].welcomed)
                         continue;
+                counts->dead += swarm->devices[i].is_dead;
+                if (swarm_is_excused(swarm, &swarm->devices[i])) {
+                        counts->excused++;
+                        counts->flawed += sim->flawed;
+                        continue;
+                }
                 counts->at_head += behind == 0;
                 counts->behind += behind;
                 counts->flawed += sim->flawed;
-                counts->owing += swarm->devices[i].owes_ack;
+                counts->owing += swarm->devices[i].unacked &&
+                                 swarm->devices[i].state != DEVICE_GAVE_UP &&
+                                 swarm->devices[i].state != DEVICE_CLOSED;
         }
         counts->judged_seq = head.seq;
         counts->proof_failed = swarm->witness.failed;
@@ -246,12 +296,14 @@ void swarm_run(struct swarm *swarm, struct swarm_result *ret_result)
                 wheel_advance(&swarm->links, swarm->now_ms, on_link_timer, swarm);
                 wheel_advance(&swarm->fetches, swarm->now_ms, on_fetch_timer, swarm);
                 fetcher_tick(swarm->fetcher, clock_mono_us());
+                swarm_habits_tick(swarm);
                 if (swarm->now_ms >= report_ms) {
                         report_ms = swarm->now_ms + swarm->options.report_every_ms;
                         count_devices(swarm);
                         swarm->report(swarm->owner, &swarm->result.counts);
                 }
         }
+        close_tick(swarm, true);
         count_devices(swarm);
         *ret_result = swarm->result;
 }

@@ -14,7 +14,9 @@
 #include "base/err.h"
 #include "base/histogram.h"
 #include "loadtest/cohorts.h"
+#include "loadtest/model.h"
 #include "loadtest/net.h"
+#include "loadtest/series.h"
 #include "loadtest/simdevice.h"
 #include "loadtest/witness.h"
 
@@ -32,13 +34,21 @@ struct swarm_board {
          */
         _Atomic uint64_t base_version;
         _Atomic int64_t asked_us[SWARM_CHANGES_MAX];
-        /* Written by the swarms: when a device was last welcomed for the first time, and had its
-         * bundle; monotonic us. The processes share that clock, so the latest writer is the latest.
-         */
-        _Atomic uint64_t last_welcome_us, last_prefetch_us;
+        _Atomic uint64_t origin_us; /* monotonic: where the series begin */
+        _Atomic int is_asleep;      /* slow and stuck devices do as their name says; 0: they read */
+        _Atomic int is_beside;      /* stages are timed as TIMING_BESIDE */
+        _Atomic unsigned churn;     /* devices that drop out per minute, in ten-thousandths */
+        /* A new round cuts all connections to the target of this index, as if its node had died. */
+        _Atomic unsigned cut_target, cut_round;
+        /* Written by the swarms: when a device was last welcomed for the first time, had its
+         * bundle, was in again after it had been away, had told and content together; monotonic us.
+         * The processes share that clock, so the latest writer is the latest. */
+        _Atomic uint64_t last_welcome_us, last_prefetch_us, last_back_us, last_shown_us;
 };
 
 enum swarm_encodings { SWARM_JSON, SWARM_MSGPACK, SWARM_BOTH };
+
+typedef void swarm_sample_fn(void *owner, const struct series_sample *sample);
 
 struct swarm_options {
         uint32_t first, n; /* numbers of its devices */
@@ -49,10 +59,17 @@ struct swarm_options {
         enum swarm_encodings encodings;
         struct cohorts cohorts;
         bool no_ack, no_prefetch;
+        bool fetches_at_start;    /* nobody prefetches: all fetch when they are told of the start */
+        uint32_t fetch_window_ms; /* prefetch at a random moment in so long after hello */
+        uint32_t fetch_slots;     /* fetches at a time; 0 = FETCHER_SLOTS */
+        uint32_t late_ms;         /* told so much before the content came: shown late */
+        struct model model;
         uint64_t connects_per_s; /* 0 = all at once */
         uint64_t seed;
         struct swarm_board *board;
         uint64_t report_every_ms;
+        swarm_sample_fn *on_sample; /* NULL: nobody wants series */
+        void *sample_owner;
 };
 
 struct swarm_counts { /* sums; plain data, goes over a pipe */
@@ -62,8 +79,15 @@ struct swarm_counts { /* sums; plain data, goes over a pipe */
         uint64_t
             at_head; /* now, of all devices; the board's head_seq was judged_seq then (a sum too) */
         uint64_t judged_seq;
-        uint64_t owing;                         /* now: devices whose ack waits for its moment */
-        uint64_t gave_up;                       /* refused for good */
+        uint64_t owing; /* now: devices whose ack waits for its moment */
+        uint64_t dead;  /* by the model: welcomed once, silent since */
+        uint64_t
+            excused; /* now: dead, or slow while these sleep: in none of at_head, behind, owing */
+        uint64_t told, shown,
+            shown_late;        /* of the start: devices; shown: and the content is there */
+        uint64_t churned, cut; /* connections that the herd itself broke */
+        uint64_t too_slow;     /* closed by a node with 4008 */
+        uint64_t gave_up;      /* refused for good */
         uint64_t prefetched, prefetch_failed;   /* devices; failed: nothing more will be tried */
         uint64_t prefetch_shed, prefetch_again; /* tries: 503 or 429; lost connections */
         uint64_t connects, reconnects, refused, connect_errors, lost_connections, broken;
@@ -80,6 +104,9 @@ enum swarm_timing {
         TIMING_PREFETCH,
         TIMING_START, /* from the producer's request to the device */
         TIMING_STAGE,
+        TIMING_BESIDE, /* the same, while the board said is_beside */
+        TIMING_SHOWN,  /* from the producer's request until a device has signal and content */
+        TIMING_BACK,   /* from a lost connection to the next hello */
         TIMINGS
 };
 

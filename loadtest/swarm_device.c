@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "loadtest/reply.h"
+#include "proto/close.h"
 
 #define PATIENCE_MS    20000 /* for connecting and upgrading together */
 #define BACKOFF_MIN_MS 500
@@ -28,7 +29,7 @@ static struct swarm_counts *counts(struct swarm *swarm)
         return &swarm->result.counts;
 }
 
-static void watch(struct swarm *swarm, const struct device *device, int operation, uint32_t events)
+void swarm_watch(struct swarm *swarm, const struct device *device, int operation, uint32_t events)
 {
         struct epoll_event event = { .events = events,
                                      .data.u64 = (uint64_t)(device - swarm->devices) };
@@ -41,13 +42,16 @@ static void release_socket(struct swarm *swarm, struct device *device)
 {
         if (device->state == DEVICE_CONNECTING || device->state == DEVICE_UPGRADING)
                 swarm->under_way--;
-        if (device->state == DEVICE_OPEN)
+        if (device->state == DEVICE_OPEN) {
                 counts(swarm)->open--;
+                swarm_note(swarm, SERIES_ENDS);
+                device->lost_us = (uint32_t)clock_mono_us();
+        }
         close(device->fd);
         device->fd = -1;
         inbox_drop(swarm->inbox, device->partial);
         device->partial = NULL;
-        device->owes_ack = device->is_leaving = false;
+        device->owes_ack = device->is_leaving = device->is_asleep = false;
         wheel_stop(&swarm->links, &device->link_timer);
 }
 
@@ -109,6 +113,13 @@ static void count_try(struct device *device)
                 device->tries++;
 }
 
+static bool reads_slowly(const struct swarm *swarm, const struct device *device)
+{
+        enum model_role role = swarm_role(swarm, device);
+
+        return role == MODEL_SLOW || role == MODEL_STUCK;
+}
+
 void swarm_device_connect(struct swarm *swarm, struct device *device)
 {
         uint32_t number = number_of(swarm, device);
@@ -121,8 +132,10 @@ void swarm_device_connect(struct swarm *swarm, struct device *device)
                            : number % 2 == 0                     ? ENCODING_JSON
                                                                  : ENCODING_MSGPACK;
         counts(swarm)->connects++;
+        swarm_note(swarm, SERIES_DIALS);
         device->began_us = (uint32_t)clock_mono_us();
-        device->fd = net_connect(target, target->is_loopback4 ? net_source(number) : 0);
+        device->fd = net_connect_small(target, target->is_loopback4 ? net_source(number) : 0,
+                                       reads_slowly(swarm, device) ? MODEL_SLOW_RCVBUF : 0);
         device->state = DEVICE_CONNECTING;
         swarm->under_way++;
         if (device->fd < 0) {
@@ -131,7 +144,7 @@ void swarm_device_connect(struct swarm *swarm, struct device *device)
                 come_back(swarm, device, 0);
                 return;
         }
-        watch(swarm, device, EPOLL_CTL_ADD, EPOLLOUT);
+        swarm_watch(swarm, device, EPOLL_CTL_ADD, EPOLLOUT);
         wheel_start(&swarm->links, &device->link_timer, swarm->now_ms + PATIENCE_MS);
 }
 
@@ -161,12 +174,13 @@ static void ask_upgrade(struct swarm *swarm, struct device *device)
         if (send(device->fd, request, (size_t)n, MSG_NOSIGNAL) != n)
                 lose(swarm, device);
         else
-                watch(swarm, device, EPOLL_CTL_MOD, EPOLLIN);
+                swarm_watch(swarm, device, EPOLL_CTL_MOD, EPOLLIN);
 }
 
 static void on_refused(struct swarm *swarm, struct device *device, const struct reply *reply)
 {
         counts(swarm)->refused++;
+        swarm_note(swarm, SERIES_REFUSED);
         counts(swarm)->last_refusal = reply->status;
         if (reply->status >= 500 || reply->status == 429) {
                 come_back(swarm, device, reply->retry_after * 1000);
@@ -214,24 +228,37 @@ static bool on_upgrade(struct swarm *swarm, struct device *device)
         return true;
 }
 
+/* As a device would that knows its clock: it acts when the signal says, or at once if that is past.
+ * What it has not done yet it does not claim. */
 static void send_ack(struct swarm *swarm, struct device *device)
 {
         struct message message = { .type = MESSAGE_ACK, .ack = { .seq = device->sim.place.seq } };
+        int64_t now_ms = clock_wall_ms();
+        int32_t ago_ms = (int32_t)((uint32_t)now_ms - device->acts_ms);
         char bytes[256];
         struct buf out;
 
         device->owes_ack = false;
+        if (ago_ms >= 0) {
+                message.ack.has_activated_at = true;
+                message.ack.activated_at = now_ms - ago_ms;
+        }
         buf_init_fixed(&out, bytes, sizeof(bytes));
         message_encode(&message, (enum encoding)device->encoding, &out);
         check(!out.failed);
-        if (send_frame(swarm, device, device->encoding == ENCODING_JSON ? WS_TEXT : WS_BINARY,
-                       out.data, out.len))
-                counts(swarm)->acks++;
+        if (!send_frame(swarm, device, device->encoding == ENCODING_JSON ? WS_TEXT : WS_BINARY,
+                        out.data, out.len))
+                return;
+        device->unacked = false;
+        counts(swarm)->acks++;
 }
 
 static void owe_ack(struct swarm *swarm, struct device *device)
 {
-        if (swarm->options.no_ack || device->owes_ack)
+        if (swarm->options.no_ack || device->is_dead)
+                return;
+        device->unacked = true;
+        if (device->owes_ack)
                 return;
         if (swarm->ack_spread_ms == 0 || device->is_leaving) {
                 send_ack(swarm, device);
@@ -242,10 +269,23 @@ static void owe_ack(struct swarm *swarm, struct device *device)
                     swarm->now_ms + rng_below(&swarm->rng, swarm->ack_spread_ms));
 }
 
+/* Is this our event after a change of this run? The first change is the start. */
+static bool has_started(const struct swarm *swarm, const struct event_state *state)
+{
+        const struct swarm_board *board = swarm->options.board;
+
+        return atomic_load(&board->asked_us[0]) != 0 &&
+               state->version > atomic_load(&board->base_version) &&
+               strcmp(state->event, swarm->options.event) == 0;
+}
+
 static void time_signal(struct swarm *swarm, const struct signal *signal)
 {
         const struct swarm_board *board = swarm->options.board;
         uint64_t change = signal->state.version - atomic_load(&board->base_version) - 1;
+        enum swarm_timing timing = change == 0                           ? TIMING_START
+                                   : atomic_load(&board->is_beside) != 0 ? TIMING_BESIDE
+                                                                         : TIMING_STAGE;
         struct timespec now;
         int64_t asked_us, now_us;
 
@@ -256,8 +296,15 @@ static void time_signal(struct swarm *swarm, const struct signal *signal)
                 return;
         clock_gettime(CLOCK_REALTIME, &now);
         now_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-        histogram_record(&swarm->result.timings[change == 0 ? TIMING_START : TIMING_STAGE],
+        histogram_record(&swarm->result.timings[timing],
                          now_us > asked_us ? (uint64_t)(now_us - asked_us) : 0);
+}
+
+static uint32_t acts_ms(const struct signal *signal)
+{
+        int64_t now_ms = clock_wall_ms();
+
+        return (uint32_t)(signal->state.at > now_ms ? signal->state.at : now_ms);
 }
 
 static void on_signal(struct swarm *swarm, struct device *device, const struct signal *signal)
@@ -267,7 +314,12 @@ static void on_signal(struct swarm *swarm, struct device *device, const struct s
 
         if (verdict != SIM_NEXT && verdict != SIM_GAP)
                 return;
-        time_signal(swarm, signal);
+        swarm_note(swarm, SERIES_DELIVERED);
+        if (!swarm_is_excused(swarm, device))
+                time_signal(swarm, signal);
+        if (has_started(swarm, &signal->state))
+                swarm_is_told(swarm, device);
+        device->acts_ms = acts_ms(signal);
         if (signal->window_ms > 0 && device->fetch_settled &&
             signal->state.bundle != device->bundle &&
             strcmp(signal->state.event, swarm->options.event) == 0)
@@ -284,15 +336,31 @@ static void on_hello(struct swarm *swarm, struct device *device, const struct he
         swarm->ack_spread_ms =
             hello->ack_spread_ms < ACK_SPREAD_MAX ? hello->ack_spread_ms : ACK_SPREAD_MAX;
         device->tries = 0;
+        swarm_note(swarm, SERIES_WELCOMES);
         if (device->welcomed) {
                 counts(swarm)->reconnects++;
+                swarm_note(swarm, SERIES_BACK);
+                atomic_store(&swarm->options.board->last_back_us, clock_mono_us());
+                histogram_record(&swarm->result.timings[TIMING_BACK],
+                                 (uint32_t)clock_mono_us() - device->lost_us);
+                device->unacked = device->unacked && hello->recovered;
+                if (device->unacked)
+                        owe_ack(swarm, device);
                 return;
         }
         device->welcomed = true;
         atomic_store(&swarm->options.board->last_welcome_us, clock_mono_us());
         counts(swarm)->connected_once++;
-        if (!swarm->options.no_prefetch)
-                swarm_device_wants_bundle(swarm, device);
+        swarm_settle_in(swarm, device);
+}
+
+static void on_reset(struct swarm *swarm, struct device *device, const struct reset *reset)
+{
+        simdevice_reset(&device->sim, reset->reason, &reset->token, &swarm->witness,
+                        &counts(swarm)->tally);
+        for (size_t i = 0; i < reset->n; i++)
+                if (has_started(swarm, &reset->events[i]))
+                        swarm_is_told(swarm, device);
 }
 
 /* It stays connected until its moment has come, so that it misses nothing it could have had. */
@@ -322,8 +390,7 @@ static void on_message(struct swarm *swarm, struct device *device, const struct 
                 on_signal(swarm, device, &message->signal);
                 break;
         case MESSAGE_RESET:
-                simdevice_reset(&device->sim, message->reset.reason, &message->reset.token,
-                                &swarm->witness, &counts(swarm)->tally);
+                on_reset(swarm, device, &message->reset);
                 break;
         case MESSAGE_GOAWAY:
                 on_goaway(swarm, device, &message->goaway);
@@ -342,6 +409,7 @@ static void on_close(struct swarm *swarm, struct device *device, uint16_t code)
                 return;
         }
         counts(swarm)->closed_by_node++;
+        counts(swarm)->too_slow += code == close_table[CLOSE_TOO_SLOW].code;
         if (send_frame(swarm, device, WS_CLOSE, payload, code == 1005 ? 0 : 2))
                 come_back(swarm, device, 0);
 }
@@ -375,8 +443,6 @@ static void on_bytes(struct swarm *swarm, struct device *device, const uint8_t *
 
 void swarm_device_ready(struct swarm *swarm, struct device *device, uint32_t epoll_events)
 {
-        ssize_t n;
-
         switch (device->state) {
         case DEVICE_CONNECTING:
                 if ((epoll_events & (EPOLLERR | EPOLLHUP)) != 0) {
@@ -391,16 +457,40 @@ void swarm_device_ready(struct swarm *swarm, struct device *device, uint32_t epo
                         return;
                 break;
         case DEVICE_OPEN:
+                if ((epoll_events & (EPOLLERR | EPOLLHUP)) == 0 && !swarm_may_read(swarm, device))
+                        return;
+                break;
         case DEVICE_CLOSING:
                 break;
         default:
                 return; /* closed earlier in this turn */
         }
-        n = recv(device->fd, swarm->bytes, sizeof(swarm->bytes), MSG_DONTWAIT);
+        swarm_device_read(swarm, device, sizeof(swarm->bytes));
+}
+
+void swarm_device_read(struct swarm *swarm, struct device *device, size_t most)
+{
+        ssize_t n = recv(device->fd, swarm->bytes, most, MSG_DONTWAIT);
+
         if (n > 0)
                 on_bytes(swarm, device, swarm->bytes, (size_t)n);
         else if (n == 0 || errno != EAGAIN)
                 lose(swarm, device);
+}
+
+void swarm_device_drop(struct swarm *swarm, struct device *device, bool is_polite)
+{
+        static const uint8_t normal[2] = { 1000 >> 8, 1000 & 255 };
+        const struct linger at_once = { .l_onoff = 1 }; /* close() sends RST */
+
+        check(device->state == DEVICE_OPEN);
+        if (is_polite) {
+                if (!send_frame(swarm, device, WS_CLOSE, normal, sizeof(normal)))
+                        return; /* lost already, and on its way back */
+        } else {
+                setsockopt(device->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+        }
+        come_back(swarm, device, 0);
 }
 
 void swarm_device_timer(struct swarm *swarm, struct device *device)
@@ -435,7 +525,9 @@ void swarm_device_goodbye(struct swarm *swarm, struct device *device)
 {
         static const uint8_t normal[2] = { 1000 >> 8, 1000 & 255 };
 
-        if (device->state == DEVICE_OPEN) {
+        if (device->state == DEVICE_OPEN && device->is_dead)
+                release_socket(swarm, device); /* it will not read the answer */
+        else if (device->state == DEVICE_OPEN) {
                 device->owes_ack = false;
                 wheel_stop(&swarm->links, &device->link_timer);
                 if (send_frame(swarm, device, WS_CLOSE, normal, sizeof(normal))) {

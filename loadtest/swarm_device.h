@@ -37,15 +37,22 @@ struct device { /* zero-filled: unborn */
         uint32_t began_us;   /* of the connection, monotonic, cut to 32 bits: good for 71 minutes */
         uint32_t next_fetch; /* queue of those who wait for a fetcher's slot */
         uint32_t bundle;     /* version it holds; 0 = none */
+        uint32_t acts_ms;    /* the newest signal: when it acts, Unix ms cut to 32 bits */
+        uint32_t lost_us;    /* when the last connection ended; as began_us */
         uint8_t state, encoding;
         uint8_t tries; /* connections since the last hello */
         uint8_t fetch_tries;
-        bool welcomed; /* had hello at least once */
-        bool owes_ack, is_leaving;
-        bool fetch_settled; /* counted as prefetched or failed */
+        bool welcomed;     /* had hello at least once */
+        bool owes_ack : 1; /* link_timer runs for it */
+        bool unacked : 1;  /* of the newest signal: also while the connection is gone */
+        bool is_leaving : 1;
+        bool fetch_settled : 1; /* counted as prefetched or failed */
+        bool is_dead : 1;
+        bool is_asleep : 1; /* not watched for reading */
+        bool is_told : 1, is_shown : 1;
 };
 
-_Static_assert(sizeof(struct device) <= 136, "there are 15,000 of them in a process");
+_Static_assert(sizeof(struct device) <= 144, "there are 15,000 of them in a process");
 
 struct swarm {
         struct swarm_options options;
@@ -63,6 +70,12 @@ struct swarm {
         uint32_t under_way;               /* devices in CONNECTING and UPGRADING */
         uint32_t ack_spread_ms;           /* as the last hello said */
         uint32_t fetch_first, fetch_last; /* queue through device.next_fetch */
+        struct series_sample sample;      /* of the tick that is going on */
+        uint64_t sip_ms;                  /* when the slow ones read next */
+        double churn_due;   /* devices that should have dropped out by now and have not */
+        uint64_t churn_ms;  /* until when that was reckoned */
+        bool has_sleepers;  /* some may be asleep */
+        unsigned cut_round; /* the last one that was done */
         char key[WS_KEY_LEN + 1],
             accept[29]; /* one key for all: the answer is compared, not computed */
         uint8_t bytes[128 * 1024];
@@ -72,5 +85,24 @@ void swarm_device_connect(struct swarm *swarm, struct device *device); /* UNBORN
 void swarm_device_ready(struct swarm *swarm, struct device *device, uint32_t epoll_events);
 void swarm_device_timer(struct swarm *swarm, struct device *device); /* link_timer fired */
 void swarm_device_goodbye(struct swarm *swarm, struct device *device);
+/* Reads what there is, up to `most` bytes. */
+void swarm_device_read(struct swarm *swarm, struct device *device, size_t most);
+/* OPEN only. Ends the connection, with a close frame or as a broken line does, and comes back. */
+void swarm_device_drop(struct swarm *swarm, struct device *device, bool is_polite);
 /* Waits for a slot of the fetcher from now on. */
 void swarm_device_wants_bundle(struct swarm *swarm, struct device *device);
+void swarm_note(struct swarm *swarm, enum series_column column);
+void swarm_watch(struct swarm *swarm, const struct device *device, int operation, uint32_t events);
+
+/* swarm_habits.c: what makes devices unlike each other, by loadtest/model.h. */
+enum model_role swarm_role(const struct swarm *swarm, const struct device *device);
+/* Dead, or slow while these sleep: nothing is expected of it now. */
+bool swarm_is_excused(const struct swarm *swarm, const struct device *device);
+/* After the first hello: some die now, the others fetch, if and when they are to. */
+void swarm_settle_in(struct swarm *swarm, struct device *device);
+/* Something to read has come. False: this one does not read now. */
+bool swarm_may_read(struct swarm *swarm, struct device *device);
+/* It knows that the event has started. */
+void swarm_is_told(struct swarm *swarm, struct device *device);
+void swarm_has_content(struct swarm *swarm, struct device *device);
+void swarm_habits_tick(struct swarm *swarm); /* once a turn: wakes, sips, churns, cuts */

@@ -280,6 +280,7 @@ static void on_reset(struct device_core *core, const struct device_input *input,
         core->reset_due = false;
         core->ack_owed = false;
         core->ack_ms = DEVICE_CORE_NEVER;
+        core->activated_seq = 0; /* of a history that may be gone */
         add(out, DEVICE_DO_DELIVER);
 }
 
@@ -383,7 +384,12 @@ static void tick_live(struct device_core *core, struct device_now now, struct de
                 core->stable_ms = DEVICE_CORE_NEVER;
         }
         if (now.mono_ms >= core->ack_ms) {
-                add(out, DEVICE_DO_ACK)->ack = (struct ack){ .seq = core->token.seq };
+                bool is_told = core->activated_seq == core->token.seq && core->activated_at != 0;
+
+                add(out, DEVICE_DO_ACK)->ack =
+                    (struct ack){ .seq = core->token.seq,
+                                  .has_activated_at = is_told,
+                                  .activated_at = is_told ? core->activated_at : 0 };
                 core->ack_ms = DEVICE_CORE_NEVER;
                 core->ack_owed = false;
         }
@@ -522,6 +528,12 @@ enum kickoff_device_state device_core_state(const struct device_core *core)
         };
 
         return states[core->phase];
+}
+
+void device_core_activated(struct device_core *core, seqno seq, struct device_now now)
+{
+        core->activated_seq = seq;
+        core->activated_at = now.wall_ms + device_core_offset_ms(core, now);
 }
 
 int64_t device_core_offset_ms(const struct device_core *core, struct device_now now)

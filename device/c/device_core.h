@@ -30,8 +30,9 @@
 #define DEVICE_CORE_BACKOFF_MIN_MS  500u
 #define DEVICE_CORE_BACKOFF_MAX_MS  30000u
 #define DEVICE_CORE_CONNECT_WAIT_MS 15000u /* until the upgrade is answered */
-#define DEVICE_CORE_HELLO_WAIT_MS   15000u /* then until hello: a node may hold it back for a while \
-                                            */
+#define DEVICE_CORE_HELLO_WAIT_MS                                       \
+        15000u /* then until hello: a node may hold it back for a while \
+                */
 #define DEVICE_CORE_STABLE_MS          10000u /* connected for so long after hello: backoff begins anew */
 #define DEVICE_CORE_RETRY_AFTER_MAX_MS 3600000u
 #define DEVICE_CORE_SILENCE_EXTRA_MS   5000u   /* dead after 2 x ping_s + this without a byte */
@@ -84,6 +85,8 @@ struct device_core { /* read it freely; only device_core.c writes it */
 
         uint64_t ack_ms; /* when the newest seq is acknowledged; never = nothing to acknowledge */
         bool ack_owed;   /* survives a lost connection */
+        seqno activated_seq; /* the signal the app acted on last, and when, in the node's time */
+        int64_t activated_at;
 
         uint64_t time_ms; /* when the next `time` request goes out */
         unsigned time_sent;
@@ -153,6 +156,8 @@ void device_core_step(struct device_core *core, const struct device_input *input
 /* Monotonic time of the next TICK; DEVICE_CORE_NEVER when stopped. */
 uint64_t device_core_due(const struct device_core *core);
 enum kickoff_device_state device_core_state(const struct device_core *core);
+/* The app has acted on `seq`. Before the ack of it, so that this can say when. */
+void device_core_activated(struct device_core *core, seqno seq, struct device_now now);
 /* Node's wall clock minus ours, now; 0 before the first hello. Right also after our clock was set.
  */
 int64_t device_core_offset_ms(const struct device_core *core, struct device_now now);

@@ -222,6 +222,11 @@ enum kickoff_device_state kickoff_device_state_of(const struct kickoff_device *d
         return device_core_state(&device->core);
 }
 
+void kickoff_device_activated(struct kickoff_device *device, seqno seq)
+{
+        device_core_activated(&device->core, seq, now());
+}
+
 int64_t kickoff_device_clock_offset_ms(const struct kickoff_device *device)
 {
         return device_core_offset_ms(&device->core, now());

@@ -66,6 +66,9 @@ void kickoff_device_wake(struct kickoff_device *device);
 /* The place in the log, to be kept over a restart of the program; empty before the first hello. */
 const char *kickoff_device_token(const struct kickoff_device *device);
 enum kickoff_device_state kickoff_device_state_of(const struct kickoff_device *device);
+/* The app has acted on the signal `seq` just now: the ack of it, if still to be sent, says when. From any
+ * callback, or in between. Only the newest signal's moment is told; without a call none is. */
+void kickoff_device_activated(struct kickoff_device *device, seqno seq);
 /* Node clock minus this device's clock, ms, best estimate; 0 before the first hello. A signal is due when
  * the own wall clock + offset >= signal.state.at. */
 int64_t kickoff_device_clock_offset_ms(const struct kickoff_device *device);

@@ -31,6 +31,7 @@ static size_t all_commands(const struct cli_command *ret[COMMANDS_MAX])
         for (size_t i = 0; i < event_commands_n; i++)
                 ret[n++] = &event_commands[i];
         ret[n++] = &prefetch_load_command;
+        ret[n++] = &report_command;
         for (size_t i = 0; i < log_commands_n; i++)
                 ret[n++] = &log_commands[i];
         ret[n++] = &watch_command;

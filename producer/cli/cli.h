@@ -1,10 +1,10 @@
 /* producer/cli/cli.h -- the `kickoff` command: one table of commands, and what they share. A
  * command is either a `plan` (words -> one HTTP request, pure) with a `show` (answer -> text,
- * pure), or a `run` of its own. Talks to a node only over its public interfaces: HTTP, and the
+ * pure), or a `run` of its own, which may begin with its `plan`. Talks to a node only over its public interfaces: HTTP, and the
  * device SDK for `watch`.
  *
  *   words ─► cli.c: table ─► plan ─► ask.c: send, repeat, judge ─► show ─► stdout
- *                          └► run (prefetch load, watch) */
+ *                          └► run (prefetch load, report, watch) */
 #pragma once
 
 #include <stdbool.h>

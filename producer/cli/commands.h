@@ -6,6 +6,7 @@
 extern const struct cli_command event_commands[]; /* event_commands.c */
 extern const size_t event_commands_n;
 extern const struct cli_command prefetch_load_command; /* prefetch_load.c */
-extern const struct cli_command log_commands[];        /* log_commands.c: report, request, signals, nodes */
+extern const struct cli_command report_command;        /* report.c */
+extern const struct cli_command log_commands[];        /* log_commands.c: request, signals, nodes */
 extern const size_t log_commands_n;
 extern const struct cli_command watch_command; /* watch.c */

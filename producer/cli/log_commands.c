@@ -1,5 +1,4 @@
-/* producer/cli/log_commands.c -- `kickoff report`, `request`, `signals` and `nodes`: questions
- * only. */
+/* producer/cli/log_commands.c -- `kickoff request`, `signals` and `nodes`: questions only. */
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,29 +10,6 @@
 
 static int64_t after;
 static int64_t limit;
-
-static bool plan_report(const struct cli *cli, char *const *operands, unsigned n,
-                        struct cli_plan *plan)
-{
-        size_t len = strlen(operands[0]);
-
-        (void)cli, (void)n;
-        if (len == 0 || len > 16 || strspn(operands[0], "0123456789") != len) {
-                cli_say("`%.60s` is not the number of a signal. Example: kickoff report 42",
-                        operands[0]);
-                return false;
-        }
-        snprintf(plan->path, sizeof(plan->path), "/v1/signals/%s", operands[0]);
-        return true;
-}
-
-static void show_report(const struct cli *cli, const json_t *answer, struct buf *out)
-{
-        json_t *one = json_pack("[O]", answer);
-
-        show_signals(cli, one, out);
-        json_decref(one);
-}
 
 static bool plan_request(const struct cli *cli, char *const *operands, unsigned n,
                          struct cli_plan *plan)
@@ -126,13 +102,6 @@ static const struct option signals_options[] = {
 };
 
 const struct cli_command log_commands[] = {
-        { .name = "report",
-          .operands = "SEQ",
-          .min_operands = 1,
-          .max_operands = 1,
-          .summary = "Show one signal.",
-          .plan = plan_report,
-          .show = show_report },
         { .name = "request",
           .operands = "KEY",
           .min_operands = 1,

@@ -6,9 +6,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "producer/cli/table.h"
 #include "producer/cli/when.h"
-
-#define COLUMNS_MAX 8
 
 void show_text(const char *text, struct buf *out)
 {
@@ -16,8 +15,7 @@ void show_text(const char *text, struct buf *out)
                 buf_char(out, (unsigned char)*at < 0x20 || *at == 0x7f ? '?' : *at);
 }
 
-/* A string as it is, a number in decimal, "-" for nothing. */
-static void show_member(const json_t *object, const char *name, struct buf *out)
+void show_member(const json_t *object, const char *name, struct buf *out)
 {
         const json_t *value = json_object_get(object, name);
 
@@ -27,8 +25,7 @@ static void show_member(const json_t *object, const char *name, struct buf *out)
                 show_text(json_string_value(value), out);
 }
 
-static void show_time(const struct cli *cli, const json_t *object, const char *name,
-                      struct buf *out)
+void show_time(const struct cli *cli, const json_t *object, const char *name, struct buf *out)
 {
         const char *text = json_string_value(json_object_get(object, name));
         int64_t ms;
@@ -65,48 +62,7 @@ static void show_phase(const struct cli *cli, const json_t *event, struct buf *o
         }
 }
 
-/* --- tables --------------------------------------------------------------------------------- */
-
-struct table {
-        const char *const *heads;
-        size_t columns;
-        struct buf cells; /* all texts, each with its NUL */
-        unsigned n;       /* cells so far */
-        unsigned widths[COLUMNS_MAX];
-};
-
-/* Characters, not bytes: UTF-8 continuation bytes take no room. */
-static unsigned width_of(const char *text)
-{
-        unsigned width = 0;
-
-        for (; *text != '\0'; text++)
-                width += ((unsigned char)*text & 0xc0) != 0x80;
-        return width;
-}
-
-static void table_init(struct table *table, const char *const *heads, size_t columns)
-{
-        check(columns <= COLUMNS_MAX);
-        *table = (struct table){ .heads = heads, .columns = columns };
-        for (size_t i = 0; i < columns; i++)
-                table->widths[i] = width_of(heads[i]);
-}
-
-/* Ends the cell that was begun at `from` in table->cells. */
-static void table_end_cell(struct table *table, size_t from)
-{
-        unsigned column = table->n++ % (unsigned)table->columns;
-
-        buf_char(&table->cells, '\0');
-        if (table->cells.failed)
-                return;
-
-        unsigned width = width_of(table->cells.data + from);
-
-        if (width > table->widths[column])
-                table->widths[column] = width;
-}
+/* --- cells ---------------------------------------------------------------------------------- */
 
 static void table_member(struct table *table, const json_t *object, const char *name)
 {
@@ -123,44 +79,6 @@ static void table_time(struct table *table, const struct cli *cli, const json_t 
 
         show_time(cli, object, name, &table->cells);
         table_end_cell(table, from);
-}
-
-static void table_row(const struct table *table, const char *const *texts, struct buf *out)
-{
-        for (size_t i = 0; i < table->columns; i++) {
-                buf_str(out, texts[i]);
-                if (i + 1 < table->columns)
-                        buf_printf(out, "%*s", (int)(table->widths[i] - width_of(texts[i]) + 2),
-                                   "");
-        }
-        buf_char(out, '\n');
-}
-
-static void table_show(struct table *table, const struct cli *cli, const char *empty,
-                       struct buf *out)
-{
-        const char *texts[COLUMNS_MAX], *at = table->cells.data;
-
-        if (table->cells.failed)
-                out->failed = true;
-        if (table->n == 0)
-                buf_printf(out, "%s\n", empty);
-        if (table->n == 0 || table->cells.failed) {
-                buf_fini(&table->cells);
-                return;
-        }
-        if (cli->colour)
-                buf_str(out, "\033[1m");
-        table_row(table, table->heads, out);
-        if (cli->colour)
-                buf_str(out, "\033[0m");
-        for (unsigned i = 0; i < table->n; i++) {
-                texts[i % table->columns] = at;
-                at += strlen(at) + 1;
-                if ((i + 1) % table->columns == 0)
-                        table_row(table, texts, out);
-        }
-        buf_fini(&table->cells);
 }
 
 /* --- events --------------------------------------------------------------------------------- */
@@ -180,8 +98,8 @@ void show_event_line(const struct cli *cli, const json_t *event, struct buf *out
         buf_char(out, '\n');
 }
 
-/* Only what lies ahead is worth a line: a stage that devices still hold back. A second's grace, since
- * `now` is when the command began. */
+/* Only what lies ahead is worth a line: a stage that devices still hold back. A second's grace,
+ * since `now` is when the command began. */
 static void show_acts(const struct cli *cli, const json_t *event, struct buf *out)
 {
         const char *at = json_string_value(json_object_get(event, "at"));

@@ -7,6 +7,10 @@
 /* Text from outside, with control characters replaced: it must not steer the terminal. NULL is "-".
  */
 void show_text(const char *text, struct buf *out);
+/* A string as it is, a number in decimal, "-" for nothing. */
+void show_member(const json_t *object, const char *name, struct buf *out);
+/* A member that is RFC 3339, as people like to read it. */
+void show_time(const struct cli *cli, const json_t *object, const char *name, struct buf *out);
 void show_event(const struct cli *cli, const json_t *event, struct buf *out);      /* a few lines */
 void show_event_line(const struct cli *cli, const json_t *event, struct buf *out); /* one line */
 void show_events(const struct cli *cli, const json_t *events, struct buf *out);

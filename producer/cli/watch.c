@@ -62,6 +62,9 @@ static void on_signal(void *owner, const struct signal *signal)
         watch->signals++;
         token_format(&signal->token, watch->seen);
         print_message(watch, &(struct message){ .type = MESSAGE_SIGNAL, .signal = *signal });
+        /* It acts by printing: at once, so not on what is to be held back. */
+        if (signal->state.at <= clock_wall_ms() + kickoff_device_clock_offset_ms(watch->device))
+                kickoff_device_activated(watch->device, signal->token.seq);
 }
 
 static void on_reset(void *owner, const struct reset *reset)

@@ -73,8 +73,31 @@ static const struct {
         { "unix:///a?tls=1", ERR_INVALID },
         { "unix:///a%00b", ERR_INVALID },
         { "unix://" UNIX_106 "c", ERR_INVALID },
-        { "rediss://h", ERR_INVALID },
-        { "sentinel://h1:1,h2:2/name", ERR_INVALID },
+        { "redis://a,,b", ERR_INVALID },
+        { "redis://a,", ERR_INVALID },
+        { "redis://,a", ERR_INVALID },
+        { "redis://a:1,b:x", ERR_INVALID },
+        { "redis://1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", ERR_INVALID },
+        { "redis://h?ca=/x", ERR_INVALID }, /* ... would be plain text */
+        { "rediss://", ERR_INVALID },
+        { "rediss://h?", ERR_INVALID },
+        { "rediss://h?ca", ERR_INVALID },
+        { "rediss://h?ca=", ERR_INVALID },
+        { "rediss://h?verify=no", ERR_INVALID },
+        { "rediss://h?ca=/a&", ERR_INVALID },
+        { "rediss://h?ca=/a&ca=/b", ERR_INVALID },
+        { "rediss://h?db=1", ERR_INVALID },
+        { "rediss://h?key=/k", ERR_INVALID },
+        { "sentinel://h", ERR_INVALID },
+        { "sentinel://h/", ERR_INVALID },
+        { "sentinel://h/?db=1", ERR_INVALID },
+        { "sentinel:///name", ERR_INVALID },
+        { "sentinel://h/a/b", ERR_INVALID },
+        { "sentinel://h/n?db=x", ERR_INVALID },
+        { "sentinel://h/n?ca=/x", ERR_INVALID },
+        { "sentinel://h/1234567890123456789012345678901234567890123456789012345678901234",
+          ERR_INVALID },
+        { "unix:///a?db=1&db=2", ERR_INVALID },
 };
 
 Test(redis_url, means_what_it_says)
@@ -108,6 +131,66 @@ Test(redis_url, that_means_nothing_is_refused_with_a_sentence_and_leaves_the_res
                 cr_expect(why != NULL && strlen(why) > 10, "%s", bad[i].url);
                 cr_expect(eq(int, address.database, 12345), "%s", bad[i].url);
         }
+}
+
+Test(redis_url, names_several_hosts_each_with_its_port)
+{
+        struct redis_address address;
+        const char *why = NULL;
+
+        cr_assert(eq(int, redis_parse_url("redis://u:p@a:1,b,[::1]:3/4", &address, &why), OK), "%s",
+                  why);
+        cr_assert(eq(uint, address.n_hosts, 3));
+        cr_assert(eq(str, address.hosts[0].host, "a"));
+        cr_assert(eq(int, address.hosts[0].port, 1));
+        cr_assert(eq(str, address.hosts[1].host, "b"));
+        cr_assert(eq(int, address.hosts[1].port, 6379));
+        cr_assert(eq(str, address.hosts[2].host, "::1"));
+        cr_assert(eq(int, address.hosts[2].port, 3));
+        cr_assert(eq(uint, address.database, 4));
+        cr_assert(eq(str, address.password, "p"));
+        cr_assert(not(address.tls));
+}
+
+Test(redis_url, of_rediss_means_tls_with_these_files)
+{
+        struct redis_address address;
+        const char *why = NULL;
+
+        cr_assert(eq(int, redis_parse_url("rediss://h/2", &address, &why), OK), "%s", why);
+        cr_assert(address.tls);
+        cr_assert(eq(str, address.ca_file, ""));
+        cr_assert(eq(uint, address.database, 2));
+        cr_assert(
+            eq(int, redis_parse_url("rediss://h:7?key=/k%20k&ca=/a/ca.pem&cert=/c", &address, &why),
+               OK),
+            "%s", why);
+        cr_assert(eq(int, address.hosts[0].port, 7));
+        cr_assert(eq(str, address.ca_file, "/a/ca.pem"));
+        cr_assert(eq(str, address.cert_file, "/c"));
+        cr_assert(eq(str, address.key_file, "/k k"));
+}
+
+Test(redis_url, of_sentinels_names_them_and_the_primary)
+{
+        struct redis_address address;
+        const char *why = NULL;
+
+        cr_assert(
+            eq(int,
+               redis_parse_url("sentinel://u:p@s1,s2:5/my-primary?sentinel_password=x%26y&db=3",
+                               &address, &why),
+               OK),
+            "%s", why);
+        cr_assert(eq(int, address.scheme, REDIS_SENTINEL));
+        cr_assert(eq(uint, address.n_hosts, 2));
+        cr_assert(eq(str, address.hosts[0].host, "s1"));
+        cr_assert(eq(int, address.hosts[0].port, 26379));
+        cr_assert(eq(int, address.hosts[1].port, 5));
+        cr_assert(eq(str, address.primary, "my-primary"));
+        cr_assert(eq(str, address.sentinel_password, "x&y"));
+        cr_assert(eq(str, address.user, "u"));
+        cr_assert(eq(uint, address.database, 3));
 }
 
 Test(redis_url, of_any_length_is_safe)

@@ -80,6 +80,8 @@ static const struct {
         { "kickoff report 42", "GET", "/v1/signals/42", "" },
         { "kickoff request a-b.c~1", "GET", "/v1/requests/a-b.c~1", "" },
         { "kickoff request a/b?c%d:e", "GET", "/v1/requests/a%2Fb%3Fc%25d%3Ae", "" },
+        { "kickoff report --follow 42 --for 1m", "GET", "/v1/signals/42", "" },
+        { "kickoff report latest --json", "GET", "/v1/signals?limit=1", "" },
         { "kickoff signals --after 7", "GET", "/v1/signals?after=7&limit=100", "" },
         { "kickoff nodes", "GET", "/v1/nodes", "" },
 };
@@ -120,6 +122,8 @@ Test(words, that_cannot_be_meant_are_refused_before_anything_is_sent)
                 "kickoff report",
                 "kickoff report x",
                 "kickoff report 42 43",
+                "kickoff report late",
+                "kickoff report 42 --for 0s",
                 "kickoff signals --after -1",
                 "kickoff --if-version x event start cup",
         };

@@ -207,6 +207,38 @@ Test(device_core, acknowledges_after_a_reconnect_what_it_could_not_before)
         cr_assert(eq(u64, did(&d, DEVICE_DO_ACK)->ack.seq, 42));
 }
 
+static struct ack until_ack(struct driver *d)
+{
+        while (did(d, DEVICE_DO_ACK) == NULL)
+                tick_when_due(d);
+        return did(d, DEVICE_DO_ACK)->ack;
+}
+
+Test(device_core, says_with_the_ack_when_the_app_acted_in_the_nodes_time)
+{
+        struct driver d;
+
+        start_live(&d, 40);
+        hear_signal(&d, 41);
+        cr_assert(eq(i64, until_ack(&d).activated_at, 0), "the app has not said");
+        hear_signal(&d, 42);
+        device_core_activated(&d.core, 42, d.now);
+
+        int64_t acted = d.now.wall_ms + 5000; /* hello said that the node is so far ahead */
+        struct ack ack = until_ack(&d);
+
+        cr_assert(eq(u64, ack.seq, 42));
+        cr_assert(ack.has_activated_at);
+        cr_assert(eq(i64, ack.activated_at, acted));
+        device_core_activated(&d.core, 42, d.now);
+        hear_signal(&d, 43);
+        cr_assert(not(until_ack(&d).has_activated_at), "of an older signal");
+        device_core_activated(&d.core, 44, d.now);
+        hear_reset_with(&d, token_at(43));
+        hear_signal(&d, 44);
+        cr_assert(not(until_ack(&d).has_activated_at), "of a history that is gone");
+}
+
 Test(device_core, sends_no_ack_for_a_reset_nor_when_told_not_to)
 {
         struct driver d;

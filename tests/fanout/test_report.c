@@ -244,6 +244,32 @@ Test(report, is_complete_when_all_connected_were_sent_it_and_all_that_would_say_
         }
 }
 
+Test(report, is_not_complete_before_every_node_that_was_there_has_reported)
+{
+        static const struct {
+                int64_t started;
+                bool gone, complete;
+        } rows[] = { { SENT - 1000, false, false },
+                     { SENT + 1, false, true }, /* it came later */
+                     { SENT - 1000, true, true } };
+        struct signal signal = the_signal();
+
+        for (size_t i = 0; i < countof(rows); i++) {
+                struct presence nodes[] = {
+                        presence_of("a", 1, SENT, false),
+                        presence_of("b", rows[i].started, SENT + 60000, rows[i].gone),
+                };
+                struct report_part part = part_of(20, 10, 30);
+                struct report report;
+
+                report_init(&report, &signal);
+                add(&report, "a/1", &part, SENT);
+                cr_assert(eq(int, report_finish(&report, nodes, 2), OK));
+                cr_assert(eq(int, report.complete, rows[i].complete), "row %zu", i);
+                report_fini(&report);
+        }
+}
+
 Test(report, without_a_part_nothing_is_claimed)
 {
         struct presence nodes[] = { presence_of("a", 1, SENT, false) };
@@ -465,6 +491,31 @@ Test(report, differences_are_added_up_and_many_cost_one_write)
         fixture_stop(&f);
 }
 
+Test(report, a_signal_is_written_at_most_twice_a_second)
+{
+        struct fixture f = fixture_start();
+        struct reporter *reporter = start_reporter(&f, "a");
+        struct report_part part = part_of(1, 10, 30);
+        uint64_t began_ms;
+
+        fanout_metrics_register();
+        reporter_add(reporter, &part);
+        run_until(f.base, reporter_is_idle(reporter));
+        began_ms = clock_mono_ms();
+
+        int64_t before = metric_value(&fanout_metric_report_writes);
+
+        for (int round = 0; round < 3; round++) {
+                reporter_add(reporter, &part);
+                run_until(f.base, reporter_is_idle(reporter));
+        }
+        cr_assert(eq(i64, metric_value(&fanout_metric_report_writes) - before, 3));
+        /* From before the first of three waits on: they cannot be shorter, only longer. */
+        cr_assert(ge(u64, clock_mono_ms() - began_ms, 2 * REPORTER_EVERY_MS));
+        reporter_destroy(reporter);
+        fixture_stop(&f);
+}
+
 Test(report, what_redis_did_not_take_is_written_when_it_is_back)
 {
         struct fixture f = fixture_start();
@@ -477,6 +528,24 @@ Test(report, what_redis_did_not_take_is_written_when_it_is_back)
         cr_assert(reporter_is_idle(reporter), "nobody can be waited for");
         test_redis_restart(f.server);
         run_until(f.base, redis_is_up(f.redis) && reporter_is_idle(reporter));
+        cr_assert(eq(u32, read_report(&f, SENT).sum.acked, 3));
+        reporter_destroy(reporter);
+        fixture_stop(&f);
+}
+
+Test(report, what_redis_refused_is_written_again)
+{
+        struct fixture f = fixture_start();
+        struct reporter *reporter = start_reporter(&f, "a");
+        struct report_part part = part_of(3, 10, 30);
+
+        fanout_metrics_register();
+        test_redis_do(f.server, "SET", "{" NS "}:report:7", "no hash", NULL);
+        reporter_add(reporter, &part);
+        run_until(f.base, metric_value(&fanout_metric_report_failures) > 0);
+        cr_assert(not(reporter_is_idle(reporter)));
+        test_redis_do(f.server, "DEL", "{" NS "}:report:7", NULL);
+        run_until(f.base, reporter_is_idle(reporter));
         cr_assert(eq(u32, read_report(&f, SENT).sum.acked, 3));
         reporter_destroy(reporter);
         fixture_stop(&f);

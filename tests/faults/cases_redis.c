@@ -213,8 +213,7 @@ FAULT(23, "Redis loses its functions, or has older ones of the same version (FUN
         scene_close(s);
 }
 
-/* --- 24: what Redis says instead of an answer
- * ----------------------------------------------------------- */
+/* --- 24: what Redis says instead of an answer --- */
 
 /* A connection that stays: some of these faults keep out every new one. */
 static int open_line(struct scene *s)

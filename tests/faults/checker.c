@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "tests/faults/ledger_index.h"
 
 #define EVENTS_KEPT 64
 
@@ -46,89 +47,7 @@ static bool is_acknowledged(const struct ledger_line *line)
         return line->kind == LEDGER_ANSWERED && line->status / 100 == 2 && line->token.epoch != 0;
 }
 
-/* --- indexes
- * ------------------------------------------------------------------------------------------ */
-
-struct index {
-        const struct ledger_line **lines;
-        size_t n;
-};
-typedef bool filter_fn(const struct ledger_line *line);
-typedef int compare_fn(const void *a, const void *b);
-
-static struct index index_make(const struct ledger *ledger, filter_fn *is_in, compare_fn *compare)
-{
-        struct index index = { calloc(ledger_count(ledger) + 1, sizeof(*index.lines)), 0 };
-
-        check(index.lines != NULL);
-        for (size_t i = 0; i < ledger_count(ledger); i++)
-                if (is_in(ledger_at(ledger, i)))
-                        index.lines[index.n++] = ledger_at(ledger, i);
-        qsort(index.lines, index.n, sizeof(*index.lines), compare);
-        return index;
-}
-
-/* The first line that is not before `key`; index->n if there is none. */
-static size_t index_find(const struct index *index, const struct ledger_line *key,
-                         compare_fn *compare)
-{
-        size_t low = 0, high = index->n;
-
-        while (low < high) {
-                size_t middle = (low + high) / 2;
-
-                if (compare(&index->lines[middle], &key) < 0)
-                        low = middle + 1;
-                else
-                        high = middle;
-        }
-        return low;
-}
-
-static int compare_token(const struct token *a, const struct token *b)
-{
-        if (a->epoch != b->epoch)
-                return a->epoch < b->epoch ? -1 : 1;
-        if (a->seq != b->seq)
-                return a->seq < b->seq ? -1 : 1;
-        return (a->tag > b->tag) - (a->tag < b->tag);
-}
-
-static int by_token(const void *a, const void *b)
-{
-        return compare_token(&(*(const struct ledger_line *const *)a)->token,
-                             &(*(const struct ledger_line *const *)b)->token);
-}
-
-/* Lines of one name stay in the order in which they were written: all lie in one array. */
-static int by_name(const void *a, const void *b)
-{
-        const struct ledger_line *left = *(const struct ledger_line *const *)a;
-        const struct ledger_line *right = *(const struct ledger_line *const *)b;
-        int order = strcmp(left->name, right->name);
-
-        return order ? order : (left > right) - (left < right);
-}
-
-static int by_stage(const void *a, const void *b)
-{
-        const struct ledger_line *left = *(const struct ledger_line *const *)a;
-        const struct ledger_line *right = *(const struct ledger_line *const *)b;
-        int order = strcmp(left->events[0].stage, right->events[0].stage);
-
-        return order ? order : compare_token(&left->token, &right->token);
-}
-
-static bool has_token(const struct index *index, const struct token *token)
-{
-        const struct ledger_line key = { .token = *token };
-        size_t at = index_find(index, &key, by_token);
-
-        return at < index->n && token_equal(&index->lines[at]->token, token);
-}
-
-/* --- lines 4 and 7: one device, in the order in which it was told
- * ------------------------------------ */
+/* --- lines 4 and 7: one device, in the order in which it was told --- */
 
 static struct event_state *known_event(struct knowledge *k, const char *event)
 {
@@ -220,8 +139,7 @@ static void walk(struct judge *judge, struct knowledge *k, const struct ledger_l
         }
 }
 
-/* --- lines 5 and 6: one acknowledgement at one device
- * -------------------------------------------------- */
+/* --- lines 5 and 6: one acknowledgement at one device --- */
 
 static uint64_t version_in(const struct ledger_line *line, const char *event)
 {
@@ -323,7 +241,7 @@ static void judge_device(struct judge *judge, const struct ledger_line *const *l
 {
         const struct ledger_line *truth = truth_of(judge->ledger), *first_reset = NULL;
         struct knowledge *k = calloc(1, sizeof(*k));
-        struct index signals = { calloc(n, sizeof(*signals.lines)), 0 };
+        struct ledger_index signals = { calloc(n, sizeof(*signals.lines)), 0 };
 
         check(k != NULL && signals.lines != NULL);
         k->device = lines[0]->name;
@@ -334,7 +252,7 @@ static void judge_device(struct judge *judge, const struct ledger_line *const *l
                 if (lines[i]->kind == LEDGER_RESET && !first_reset)
                         first_reset = lines[i];
         }
-        qsort(signals.lines, signals.n, sizeof(*signals.lines), by_token);
+        qsort(signals.lines, signals.n, sizeof(*signals.lines), ledger_by_token);
         for (size_t a = 0; a < ledger_count(judge->ledger) && first_reset && !k->is_away; a++) {
                 const struct ledger_line *answer = ledger_at(judge->ledger, a);
 
@@ -343,7 +261,7 @@ static void judge_device(struct judge *judge, const struct ledger_line *const *l
                     (first_reset->token.epoch == answer->token.epoch
                          ? answer->token.seq > first_reset->token.seq
                          : answer->at_us > first_reset->at_us) &&
-                    !has_token(&signals, &answer->token))
+                    !ledger_index_has(&signals, &answer->token))
                         judge_absence(judge, answer, k->device, lines, n);
         }
         if (truth && !k->is_away)
@@ -354,7 +272,7 @@ static void judge_device(struct judge *judge, const struct ledger_line *const *l
 
 static void judge_devices(struct judge *judge)
 {
-        struct index lines = index_make(judge->ledger, is_of_device, by_name);
+        struct ledger_index lines = ledger_index_make(judge->ledger, is_of_device, ledger_by_name);
         size_t end;
 
         for (size_t i = 0; i < lines.n; i = end) {
@@ -366,8 +284,7 @@ static void judge_devices(struct judge *judge)
         free(lines.lines);
 }
 
-/* --- line 4, over all of them: one number, one tag
- * ------------------------------------------------------- */
+/* --- line 4, over all of them: one number, one tag --- */
 
 /* A hello repeats the device's own token, which may be of a history that is gone. */
 static bool tells_a_tag(const struct ledger_line *line)
@@ -378,7 +295,7 @@ static bool tells_a_tag(const struct ledger_line *line)
 
 static void judge_tags(struct judge *judge)
 {
-        struct index lines = index_make(judge->ledger, tells_a_tag, by_token);
+        struct ledger_index lines = ledger_index_make(judge->ledger, tells_a_tag, ledger_by_token);
 
         for (size_t i = 1; i < lines.n; i++) {
                 const struct ledger_line *a = lines.lines[i - 1], *b = lines.lines[i];
@@ -392,8 +309,7 @@ static void judge_tags(struct judge *judge)
         free(lines.lines);
 }
 
-/* --- lines 1 to 3: requests
- * -------------------------------------------------------------------------------- */
+/* --- lines 1 to 3: requests --- */
 
 static bool tells_a_stage(const struct ledger_line *line)
 {
@@ -402,7 +318,7 @@ static bool tells_a_stage(const struct ledger_line *line)
 }
 
 /* How many signals of different tokens lead to this request's mark. */
-static unsigned signals_with(const struct index *stages, const struct ledger_line *asked)
+static unsigned signals_with(const struct ledger_index *stages, const struct ledger_line *asked)
 {
         struct event_state state = { 0 };
         const struct ledger_line key = { .events = &state, .n_events = 1 };
@@ -410,7 +326,7 @@ static unsigned signals_with(const struct index *stages, const struct ledger_lin
         unsigned n = 0;
 
         strcpy(state.stage, asked->mark);
-        for (size_t i = index_find(stages, &key, by_stage);
+        for (size_t i = ledger_index_find(stages, &key, ledger_by_stage);
              i < stages->n && strcmp(stages->lines[i]->events[0].stage, asked->mark) == 0; i++) {
                 const struct ledger_line *line = stages->lines[i];
 
@@ -422,9 +338,38 @@ static unsigned signals_with(const struct index *stages, const struct ledger_lin
         return n;
 }
 
+static bool is_signal(const struct ledger_line *line)
+{
+        return line->kind == LEDGER_SIGNAL;
+}
+
+/* Asked again it was acknowledged, but a device had it already when all that had been answered so
+ * far was "refused": then one of those was no refusal, and ought to have been called unknown. */
+static void judge_refusals(struct judge *judge, const struct ledger_line *const *lines, size_t n,
+                           const struct token *token, const struct ledger_index *signals)
+{
+        const struct ledger_line key = { .token = *token };
+        uint64_t first_us = UINT64_MAX;
+        unsigned asked = 0, refused = 0;
+
+        for (size_t i = ledger_index_find(signals, &key, ledger_by_token);
+             i < signals->n && token_equal(&signals->lines[i]->token, token); i++)
+                if (signals->lines[i]->at_us < first_us)
+                        first_us = signals->lines[i]->at_us;
+        for (size_t i = 0; i < n && lines[i]->at_us < first_us; i++) {
+                asked += lines[i]->kind == LEDGER_ASKED;
+                refused += lines[i]->kind == LEDGER_ANSWERED && lines[i]->status >= 400;
+        }
+        if (first_us != UINT64_MAX && asked > 0 && asked == refused)
+                find(judge,
+                     "line 3: request %s was refused, and number %" PRIu64
+                     " came of it before it was asked again",
+                     lines[0]->name, token->seq);
+}
+
 /* All lines of one request key, in order. */
 static void judge_request(struct judge *judge, const struct ledger_line *const *lines, size_t n,
-                          const struct index *stages)
+                          const struct ledger_index *stages, const struct ledger_index *signals)
 {
         const struct ledger_line *asked = NULL;
         struct token first = { 0 };
@@ -450,6 +395,8 @@ static void judge_request(struct judge *judge, const struct ledger_line *const *
                 first = line->token;
         }
         unknown += n_asked > n_answered;
+        if (first.epoch)
+                judge_refusals(judge, lines, n, &first, signals);
         if (!asked || !asked->mark[0])
                 return;
         live = signals_with(stages, asked);
@@ -466,16 +413,20 @@ static bool is_of_producer(const struct ledger_line *line)
 
 static void judge_requests(struct judge *judge)
 {
-        struct index lines = index_make(judge->ledger, is_of_producer, by_name);
-        struct index stages = index_make(judge->ledger, tells_a_stage, by_stage);
+        struct ledger_index lines =
+            ledger_index_make(judge->ledger, is_of_producer, ledger_by_name);
+        struct ledger_index stages =
+            ledger_index_make(judge->ledger, tells_a_stage, ledger_by_stage);
+        struct ledger_index signals = ledger_index_make(judge->ledger, is_signal, ledger_by_token);
         size_t end;
 
         for (size_t i = 0; i < lines.n; i = end) {
                 for (end = i;
                      end < lines.n && strcmp(lines.lines[end]->name, lines.lines[i]->name) == 0;)
                         end++;
-                judge_request(judge, lines.lines + i, end - i, &stages);
+                judge_request(judge, lines.lines + i, end - i, &stages, &signals);
         }
+        free(signals.lines);
         free(stages.lines);
         free(lines.lines);
 }
@@ -487,12 +438,12 @@ static bool is_log(const struct ledger_line *line)
 
 static void judge_log(struct judge *judge)
 {
-        struct index log = index_make(judge->ledger, is_log, by_token);
+        struct ledger_index log = ledger_index_make(judge->ledger, is_log, ledger_by_token);
 
         for (size_t i = 0; log.n > 0 && i < ledger_count(judge->ledger); i++) {
                 const struct ledger_line *answer = ledger_at(judge->ledger, i);
 
-                if (!is_acknowledged(answer) || has_token(&log, &answer->token))
+                if (!is_acknowledged(answer) || ledger_index_has(&log, &answer->token))
                         continue;
                 if (answer->token.epoch == log.lines[0]->token.epoch
                         ? answer->token.seq <
@@ -523,7 +474,7 @@ void checker_judge(const struct ledger *ledger, const struct checker_rules *rule
 
 struct checker_counts checker_count(const struct ledger *ledger)
 {
-        struct index devices = index_make(ledger, is_of_device, by_name);
+        struct ledger_index devices = ledger_index_make(ledger, is_of_device, ledger_by_name);
         struct checker_counts counts = { 0 };
 
         for (size_t i = 0; i < ledger_count(ledger); i++) {

@@ -3,7 +3,8 @@
  *
  *   line 1  what was acknowledged is in the log at the end (if the log was read)
  *   line 2  what was refused, and never asked again, reached nobody
- *   line 3  one request key, one signal; the same key gives the same answer
+ *   line 3  one request key, one signal; the same key gives the same answer; what may have been done is
+ *           not called refused
  *   line 4  numbers rise by one within an epoch; the same number carries the same tag, everywhere
  *   line 5  every acknowledged signal arrived at every device that stayed or resumed,
  *   line 6  ... or a reset came in its stead, whose state is not older than the signal

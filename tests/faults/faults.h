@@ -48,6 +48,10 @@ struct fault {
         unsigned needs;      /* of enum fault_needs */
         unsigned
             limit_s; /* then it counts as broken; 0 = 60. Sanitizer builds get three times that */
+        /* The product does not keep it yet: why, in a few words. The result is BROKEN all the same
+         * and says so, but the exit status is not about it. To be taken out with the change that
+         * mends it. */
+        const char *known_broken;
         void (*run)(void);
         struct fault *next; /* the runner's */
 };

@@ -35,7 +35,8 @@ static const char usage[] =
     "       faults NUMBER...                 these, thoroughly: 1 16a 21\n"
     "options: --json        results as JSON on stdout\n"
     "         --markdown F  a table of the results into F\n"
-    "Exit status 0: nothing was broken (look for SKIPPED); 1: something was; 2: wrong usage.\n";
+    "         --keep        keep the logs and the ledger of cases that were kept, too\n"
+    "Exit status 0: nothing was broken, or only what is known to be (look for SKIPPED); 1: something was; 2: wrong usage.\n";
 
 enum verdict { KEPT, BROKEN, SKIPPED };
 static const char *const verdict_name[] = { "kept", "BROKEN", "skipped" };
@@ -48,10 +49,10 @@ struct result { /* shared with the case's process */
 
 static struct fault *faults;
 static struct result *result;
+static bool keeps_logs;
 bool faults_thorough;
 
-/* --- what cases call
- * --------------------------------------------------------------------------------- */
+/* --- what cases call --- */
 
 static bool comes_before(const struct fault *a, const struct fault *b)
 {
@@ -125,8 +126,7 @@ void kept_within(const char *name, double ms, double limit_ms, double slack_ms)
                    limit_ms);
 }
 
-/* --- one case
- * ------------------------------------------------------------------------------------------- */
+/* --- one case --- */
 
 static void name_of(const struct fault *fault, char name[16])
 {
@@ -243,15 +243,14 @@ static struct outcome run_fault(struct fault *fault, const char *base)
         outcome.result = *result;
         if (outcome.verdict == BROKEN) {
                 show_log(dir);
-        } else {
+        } else if (!keeps_logs) {
                 snprintf(command, sizeof(command), "rm -rf '%s'", dir);
                 (void)!system(command);
         }
         return outcome;
 }
 
-/* --- telling
- * -------------------------------------------------------------------------------------------- */
+/* --- telling --- */
 
 static void tell(const struct outcome *o, const char *base)
 {
@@ -262,6 +261,12 @@ static void tell(const struct outcome *o, const char *base)
                o->fault->fault, o->fault->promise);
         if (o->verdict == BROKEN)
                 printf("     BROKEN: %s\n     logs are in %s/%s\n", o->result.why, base, name);
+        if (o->verdict != BROKEN && keeps_logs)
+                printf("     logs are in %s/%s\n", base, name);
+        if (o->verdict == BROKEN && o->fault->known_broken)
+                printf("     known: %s\n", o->fault->known_broken);
+        if (o->verdict == KEPT && o->fault->known_broken)
+                printf("     kept, so take out its known_broken: %s\n", o->fault->known_broken);
         if (o->verdict == SKIPPED)
                 printf("     SKIPPED, so nothing is known: %s\n", o->result.reason);
         if (o->result.figures[0])
@@ -314,9 +319,7 @@ static void list(void)
         }
 }
 
-/* --- which
- * ------------------------------------------------------------------------------------------------
- */
+/* --- which --- */
 
 static struct fault *find(const char *text)
 {
@@ -367,7 +370,7 @@ static size_t choose(struct fault **chosen, size_t max, bool quick, bool all, ch
 static int run_chosen(struct fault **chosen, size_t n, bool json, const char *markdown)
 {
         struct outcome *outcomes = calloc(n, sizeof(*outcomes));
-        unsigned counts[3] = { 0 };
+        unsigned counts[3] = { 0 }, known = 0;
         char base[64] = "/tmp/kickoff-faults-XXXXXX";
         json_t *array = json_array();
 
@@ -375,6 +378,7 @@ static int run_chosen(struct fault **chosen, size_t n, bool json, const char *ma
         for (size_t i = 0; i < n; i++) {
                 outcomes[i] = run_fault(chosen[i], base);
                 counts[outcomes[i].verdict]++;
+                known += outcomes[i].verdict == BROKEN && chosen[i]->known_broken != NULL;
                 if (json)
                         json_array_append_new(array, as_json(&outcomes[i]));
                 else
@@ -390,25 +394,22 @@ static int run_chosen(struct fault **chosen, size_t n, bool json, const char *ma
         if (json)
                 json_dumpf(array, stdout, JSON_INDENT(2));
         else
-                printf("%zu cases: %u kept, %u BROKEN, %u skipped%s\n", n, counts[KEPT],
-                       counts[BROKEN], counts[SKIPPED],
+                printf("%zu cases: %u kept, %u BROKEN (%u of them known), %u skipped%s\n", n,
+                       counts[KEPT], counts[BROKEN], known, counts[SKIPPED],
                        counts[SKIPPED] ? " (NOT TESTED: run as root, with ip, nft and tc)" : "");
         json_decref(array);
         free(outcomes);
         rmdir(base); /* stays if a case's logs are in it */
-        return counts[BROKEN] ? 1 : 0;
+        return counts[BROKEN] > known ? 1 : 0;
 }
 
 int main(int argc, char **argv)
 {
         static const struct option options[] = {
-                { "list", no_argument, NULL, 'l' },
-                { "quick", no_argument, NULL, 'q' },
-                { "all", no_argument, NULL, 'a' },
-                { "json", no_argument, NULL, 'j' },
-                { "markdown", required_argument, NULL, 'm' },
-                { "help", no_argument, NULL, 'h' },
-                { NULL, 0, NULL, 0 },
+                { "list", no_argument, NULL, 'l' }, { "quick", no_argument, NULL, 'q' },
+                { "all", no_argument, NULL, 'a' },  { "json", no_argument, NULL, 'j' },
+                { "keep", no_argument, NULL, 'k' }, { "markdown", required_argument, NULL, 'm' },
+                { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
         };
         struct fault *chosen[256];
         bool quick = false, all = false, json = false;
@@ -429,6 +430,9 @@ int main(int argc, char **argv)
                         break;
                 case 'j':
                         json = true;
+                        break;
+                case 'k':
+                        keeps_logs = true;
                         break;
                 case 'm':
                         markdown = optarg;

@@ -16,8 +16,7 @@
 
 #define GET_MS 5000
 
-/* --- small things
- * ---------------------------------------------------------------------------------- */
+/* --- small things --- */
 
 uint64_t scene_now_us(void)
 {
@@ -87,8 +86,7 @@ const char *scene_built(const char *name)
         return path;
 }
 
-/* --- beginning
- * --------------------------------------------------------------------------------------- */
+/* --- beginning --- */
 
 static uint16_t free_port(void)
 {
@@ -157,7 +155,9 @@ void scene_start_node(struct scene *s, unsigned i)
         }
         if (s->options.redis_url)
                 redis = s->options.redis_url;
-        node->in_child = s->options.node_in_child;
+        node->in_child = NULL;
+        if (s->options.only_node == 0 || s->options.only_node == i + 1)
+                node->in_child = s->options.node_in_child;
         node->in_child_arg = s->options.node_in_child_arg;
         node_start(node, listen, admin, "--name", name, "--redis", redis, a[0], a[1], a[2], a[3],
                    a[4], a[5], a[6], a[7], a[8], a[9], a[10], NULL);
@@ -213,8 +213,7 @@ struct scene *scene_open(const struct scene_options *options)
         return s;
 }
 
-/* --- the end
- * ------------------------------------------------------------------------------------------- */
+/* --- the end --- */
 
 /* What a poller is told at this node's door; message_fini is the caller's. */
 static struct message ask_state(const struct test_node *node)

@@ -39,6 +39,7 @@ struct scene_options {
         const char *const *node_arguments; /* up to a NULL */
         void (*node_in_child)(void *arg);
         void *node_in_child_arg;
+        unsigned only_node; /* node_in_child is for node number only_node - 1 alone; 0 = for all */
         const char *redis_url; /* nodes are told this instead of the server's own: sentinel://... */
         struct checker_rules rules;
 };

@@ -4,6 +4,7 @@
 #include <criterion/new/assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/faults/checker.h"
 
@@ -136,6 +137,23 @@ Test(checker, line_3_an_unknown_request_may_be_a_signal_once)
         signal_to(ledger, "tv-1", 4);
         end(ledger, 4);
         judged(ledger, NULL);
+}
+
+Test(checker, line_3_a_refusal_that_was_none)
+{
+        struct ledger *ledger = good_but(NULL, 0);
+        struct token place = token(4);
+
+        ledger_asked(ledger, "c", "final", "m4");
+        ledger_answered(ledger, "c", 503, NULL, NULL, 0);
+        usleep(1000); /* the lines are compared by their microsecond */
+        signal_to(ledger, "tv-0", 4);
+        signal_to(ledger, "tv-1", 4);
+        usleep(1000);
+        ledger_asked(ledger, "c", "final", "m4");
+        ledger_answered(ledger, "c", 200, &place, "final", 4);
+        end(ledger, 4);
+        judged(ledger, "line 3: request c was refused, and number 4 came of it");
 }
 
 Test(checker, line_3_one_key_with_two_signals)

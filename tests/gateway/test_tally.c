@@ -98,10 +98,14 @@ Test(tally, an_ack_of_many_counts_for_each_and_the_moment_for_the_last_alone)
         cr_assert(zero(u32, parts[0].acked));
         cr_assert(eq(u32, parts[1].acked, 1));
         cr_assert(zero(u32, parts[1].said));
-        cr_assert(eq(u32, parts[1].acted.max_ms, 2000), "when its ack came");
+        cr_assert(zero(u32, parts[1].acted.n),
+                  "it did not act on that when it says it acted on this");
         cr_assert(eq(u32, parts[2].acked, 1));
         cr_assert(eq(u32, parts[2].said, 1));
         cr_assert(eq(u32, parts[2].acted.max_ms, 40), "when it said it acted");
+        tally_acked(tally, 1, 3, 0, MONO_MS + 2000);
+        cr_assert(eq(u32, take(tally, 2).acted.max_ms, 2000),
+                  "it names no moment: when its ack came");
         free(tally);
 }
 

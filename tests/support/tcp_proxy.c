@@ -127,8 +127,7 @@ static bool is_message(const char *reply, size_t len)
                (len > sizeof(sharded) && memcmp(reply, sharded, sizeof(sharded) - 1) == 0);
 }
 
-/* --- one connection
- * -------------------------------------------------------------------------------- */
+/* --- one connection --- */
 
 static void end_link(struct link *link, bool reset)
 {
@@ -215,15 +214,6 @@ static bool read_flow(struct link *link, enum proxy_direction d)
         return true;
 }
 
-/* How many of `want` bytes may pass; *ret_cut if the connection ends after them. */
-static size_t allowed(enum proxy_direction d, size_t want, bool *ret_cut)
-{
-        uint64_t left = orders->truncate_after[d];
-
-        *ret_cut = left != NO_TRUNCATION && left <= want;
-        return *ret_cut ? (size_t)left : want;
-}
-
 static bool write_flow(struct link *link, enum proxy_direction d)
 {
         struct flow *flow = &link->flows[d];
@@ -233,20 +223,21 @@ static bool write_flow(struct link *link, enum proxy_direction d)
                 return true;
         while ((chunk = STAILQ_FIRST(&flow->queue)) != NULL && !orders->stalled[d] &&
                chunk->due_ms <= clock_mono_ms()) {
-                bool cut;
-                size_t want = allowed(d, chunk->len - chunk->sent, &cut);
+                uint64_t left =
+                    orders->truncate_after[d]; /* once: the test may change it meanwhile */
+                size_t rest = chunk->len - chunk->sent, want = left < rest ? (size_t)left : rest;
                 ssize_t n = send(flow->to, chunk->bytes + chunk->sent, want, MSG_NOSIGNAL);
 
                 if (n < 0)
                         return errno == EAGAIN || errno == EINTR;
                 orders->bytes[d] += (uint64_t)n;
-                if (orders->truncate_after[d] != NO_TRUNCATION)
-                        orders->truncate_after[d] -= (uint64_t)n;
-                if (cut && (size_t)n == want) {
+                if (left != NO_TRUNCATION && left == (uint64_t)n) {
                         orders->truncate_after[d] = NO_TRUNCATION;
                         orders->truncated++;
                         return false;
                 }
+                if (left != NO_TRUNCATION)
+                        orders->truncate_after[d] = left - (uint64_t)n;
                 chunk->sent += (size_t)n;
                 flow->queued -= (size_t)n;
                 if (chunk->sent < chunk->len)
@@ -277,8 +268,7 @@ static void serve_link(struct link *link)
                 end_link(link, false);
 }
 
-/* --- new connections
- * --------------------------------------------------------------------------------- */
+/* --- new connections --- */
 
 static int connect_to(const char *server)
 {
@@ -362,8 +352,7 @@ static void accept_one(int listener)
         orders->open++;
 }
 
-/* --- the process
- * --------------------------------------------------------------------------------------- */
+/* --- the process --- */
 
 /* What has come is read, even while stalled: the sender's side must not notice. Up to QUEUE_MAX. */
 static nfds_t what_to_poll(struct pollfd *fds, nfds_t max, int listener)
