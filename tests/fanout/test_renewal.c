@@ -373,34 +373,29 @@ static void hold(struct rig *rig, unsigned seq, const char *event, const char *b
         test_redis_do(rig->server, "HSET", META, "seq", text, "tag", tag, NULL);
 }
 
-Test(renewal, what_was_held_back_is_taken_back_with_its_request_keys)
+/* A failover can lose the mark alone, so what looks held back may have been acknowledged. */
+Test(renewal, waits_until_what_is_held_back_is_released)
 {
         struct rig *rig = rig_start();
         struct token mine = { EPOCH(2, 5), 7, 71 }; /* another 7 than theirs: that one is lost */
         const struct book_record ours[] = { { "final", RECORD(2, 4) }, { "gone", RECORD(2, 1) } };
-        char *left, tag[17];
+        char tag[17];
 
         set_log(rig, EPOCH(2, 5), 7, 70);
         token_hex(70, tag);
         test_redis_do(rig->server, "HSET", META, "mark", "7", "mark_tag", tag, NULL);
-        test_redis_do(rig->server, "HSET", EVENTS, "final", RECORD(2, 3), "calm", RECORD(2, 1),
-                      NULL);
-        hold(rig, 8, "final", RECORD(2, 3), RECORD(2, 4), "{" NS "}:req:a");
-        hold(rig, 9, "final", RECORD(2, 4), RECORD(2, 5), "{" NS "}:req:b");
-        hold(rig, 10, "new", "", RECORD(2, 1), "");
-        hold(rig, 11, "calm", RECORD(2, 1), RECORD(2, 2), "");
+        test_redis_do(rig->server, "HSET", EVENTS, "final", RECORD(2, 3), NULL);
+        hold(rig, 8, "final", RECORD(2, 3), RECORD(2, 5), "{" NS "}:req:a");
 
+        cr_assert(eq(str, renew(rig, mine, EPOCH(2, 5), ours, countof(ours)).word, "held"));
+        has_record(rig, "final", RECORD(2, 5));
+        has_record(rig, "gone", "(nil)");
+
+        token_hex(80, tag);
+        test_redis_do(rig->server, "HSET", META, "mark", "8", "mark_tag", tag, NULL);
         cr_assert(eq(str, renew(rig, mine, EPOCH(2, 5), ours, countof(ours)).word, "renewed"));
-        has_record(rig, "final", RECORD(2, 4)); /* ours: later than what is left of theirs */
+        has_record(rig, "final", RECORD(2, 5)); /* later than ours */
         has_record(rig, "gone", RECORD(2, 1));
-        has_record(rig, "new", "(nil)");
-        has_record(rig, "calm", RECORD(2, 1));
-        left = test_redis_ask(rig->server, "EXISTS", "{" NS "}:req:a", "{" NS "}:req:b", NULL);
-        cr_assert(eq(str, left, "0"));
-        free(left);
-        left = test_redis_ask(rig->server, "HLEN", META, NULL);
-        cr_assert(eq(str, left, "4")); /* epoch, seq, tag, parent: no mark */
-        free(left);
         rig_stop(rig);
 }
 

@@ -24,7 +24,6 @@ struct past {
         bool acknowledged;          /* a producer was told */
         bool lost;                  /* a log that somebody follows had to do without it since */
         unsigned on, ever;          /* servers, as bits, in whose data it counts; or ever did */
-        bool was_on;                /* scratch: on the server at hand, before what is happening */
 };
 
 struct history {

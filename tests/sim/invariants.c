@@ -233,10 +233,15 @@ static bool is_lost_there(const struct server *server, const struct token *head)
 void invariants_node_loss(struct world *world, struct node *node)
 {
         const struct server *server = followed(world, node);
+        bool is_held = false;
         uint64_t since_ms;
 
+        if (server != NULL)
+                (void)model_tail(server->model, &is_held);
+
         if (server == NULL || node->core.head.epoch == 0 || !node->links.up[LINK_MESSAGES] ||
-            sim_redis_is_silent(world, node) || world->now_ms < server->still_until_ms)
+            sim_redis_is_silent(world, node) || world->now_ms < server->still_until_ms ||
+            is_held) /* what is held back has to be released first */
                 node->troubled_ms = later(node->troubled_ms, world->now_ms);
         if (server == NULL || node->core.head.epoch == 0 ||
             !is_lost_there(server, &node->core.head)) {

@@ -103,7 +103,8 @@ void invariants_renewed(struct world *world, const struct server *server)
         for (unsigned i = 0; i < world->history.n; i++) {
                 const struct past *past = &world->history.pasts[i];
 
-                if (past->was_on && past->acknowledged && !invariants_is_kept(server->model, past))
+                if ((past->on & 1u << server->index) != 0 && past->acknowledged &&
+                    !invariants_is_kept(server->model, past))
                         invariants_broken(world, "line 1 durable",
                                           "a new epoch begins without %" PRIu64
                                           ", which was acknowledged and was not lost",

@@ -319,8 +319,8 @@ enum model_renewal model_renew(struct model *model, const struct model_renew *re
 {
         const struct model_data *data = model_data(model);
         struct model_op line = { .kind = MODEL_RENEW,
-                                 .token = { renew->fresh_epoch, 0, renew->fresh_tag },
-                                 .taken_back_above = model_head(model, &renew->witness).token.seq };
+                                 .token = { renew->fresh_epoch, 0, renew->fresh_tag } };
+        seqno place_seq = model_head(model, &renew->witness).token.seq;
         enum model_renewal result = MODEL_RENEWED;
 
         if (data->meta.epoch != renew->expected)
@@ -328,8 +328,7 @@ enum model_renewal model_renew(struct model *model, const struct model_renew *re
         line.records = calloc(renew->n + 1, sizeof(line.records[0]));
         check(line.records != NULL);
         for (size_t i = 0; i < renew->n; i++) {
-                struct model_record *there =
-                    visible(data, renew->records[i]->event, line.taken_back_above);
+                struct model_record *there = visible(data, renew->records[i]->event, place_seq);
 
                 if (is_newer(renew->records[i], there))
                         line.records[line.n_records++] = renew->records[i];
@@ -337,6 +336,9 @@ enum model_renewal model_renew(struct model *model, const struct model_renew *re
         line.token.epoch = later_epoch(data, renew);
         if (is_intact(data, &renew->witness, line.n_records))
                 result = MODEL_INTACT;
+        else if (data->meta.epoch != 0 && data->n_log > 0 &&
+                 data->log[data->n_log - 1]->token.seq > place_seq)
+                result = MODEL_RENEWAL_HELD;
         else if (line.token.epoch == 0)
                 result = MODEL_TOO_LATE;
         if (result != MODEL_RENEWED) {

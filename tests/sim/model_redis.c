@@ -140,14 +140,6 @@ static void set_event(struct model_data *data, struct model_record *record)
                 push(data->events, data->n_events, data->events_size, record);
 }
 
-static void forget_event(struct model_data *data, const char *event)
-{
-        size_t i = model_find_event(data, event);
-
-        if (i < data->n_events)
-                data->events[i] = data->events[--data->n_events];
-}
-
 static void apply_append(struct model_data *data, struct model_op *op)
 {
         size_t draft = model_find_draft(data, op->event);
@@ -167,27 +159,8 @@ static void apply_append(struct model_data *data, struct model_op *op)
         forget_below(data, op->trim_below);
 }
 
-/* The changes that were held back when the log ended never happened. */
-static void take_back(struct model_data *data, seqno above)
-{
-        while (data->n_log > 0 && data->log[data->n_log - 1]->token.seq > above) {
-                struct model_op *op = data->log[--data->n_log];
-
-                if (op->before != NULL)
-                        set_event(data, op->before);
-                else
-                        forget_event(data, op->event);
-                for (size_t i = 0; i < data->n_requests; i++) {
-                        if (op->key[0] != '\0' && strcmp(data->requests[i]->key, op->key) == 0)
-                                data->requests[i--] = data->requests[--data->n_requests];
-                }
-        }
-}
-
 static void apply_renew(struct model_data *data, struct model_op *op)
 {
-        if (data->meta.epoch != 0)
-                take_back(data, op->taken_back_above);
         data->n_log = 0;
         data->meta = op->token;
         data->parent = op->parent;

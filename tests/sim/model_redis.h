@@ -56,9 +56,8 @@ struct model_op { /* one line of the journal; may stand in several, if they are 
         struct model_record *record, *before; /* APPEND: after and before; before NULL = none */
         struct model_record **records;        /* RENEW: what the caller knew better */
         size_t n_records;
-        seqno taken_back_above; /* RENEW: changes of entries beyond never happened */
-        bool held;              /* APPEND */
-        int64_t sent;           /* APPEND: as in `body` */
+        bool held;    /* APPEND */
+        int64_t sent; /* APPEND: as in `body` */
         char *body;
         char key[REQUEST_KEY_MAX + 1], fingerprint[65]; /* APPEND; empty = none */
         bool publish;                                   /* APPEND */
@@ -104,7 +103,13 @@ struct model_renew {
         size_t n;
 };
 
-enum model_renewal { MODEL_RENEWED, MODEL_INTACT, MODEL_CHANGED, MODEL_TOO_LATE };
+enum model_renewal {
+        MODEL_RENEWED,
+        MODEL_INTACT,
+        MODEL_CHANGED,
+        MODEL_RENEWAL_HELD,
+        MODEL_TOO_LATE
+};
 
 struct model *model_create(void);
 void model_destroy(struct model *model);

@@ -107,9 +107,9 @@ void sim_book_line(struct world *world, struct server *server, struct model_op *
                 PASTS_OF(world, op)->on |= bit;
                 PASTS_OF(world, op)->ever |= bit;
         }
-        for (unsigned i = 0; op->kind == MODEL_RENEW && i < world->history.n; i++)
-                world->history.pasts[i].was_on = (world->history.pasts[i].on & bit) != 0;
-        if (op->kind == MODEL_RENEW || op->kind == MODEL_WIPE)
+        if (op->kind == MODEL_RENEW)
+                server->hurt_ms = world->now_ms;
+        if (op->kind == MODEL_WIPE)
                 sim_book_again(world, server);
         if (op->kind == MODEL_RENEW && call != NULL)
                 invariants_renewed(world, server);
@@ -117,57 +117,24 @@ void sim_book_line(struct world *world, struct server *server, struct model_op *
 
 /* --- from the beginning --------------------------------------------------------------------- */
 
-struct lines { /* of the log, as the journal goes on */
-        struct model_op **ops;
-        size_t n;
-        bool has_meta;
-};
-
-static void walk(struct world *world, struct server *server, struct model_op *op,
-                 struct lines *lines)
-{
-        unsigned bit = 1u << server->index;
-
-        switch (op->kind) {
-        case MODEL_APPEND:
-                PASTS_OF(world, op)->on |= bit;
-                lines->ops[lines->n++] = op;
-                break;
-        case MODEL_RENEW:
-                for (size_t i = 0; i < lines->n && lines->has_meta; i++) {
-                        if (lines->ops[i]->token.seq > op->taken_back_above)
-                                PASTS_OF(world, lines->ops[i])->on &= ~bit;
-                }
-                PASTS_OF(world, op)->on |= bit;
-                lines->n = 0;
-                lines->has_meta = true;
-                break;
-        case MODEL_WIPE:
-                for (unsigned i = 0; i < world->history.n; i++)
-                        world->history.pasts[i].on &= ~bit;
-                lines->n = 0;
-                lines->has_meta = false;
-                break;
-        case MODEL_LOSE_META:
-                lines->has_meta = false;
-                break;
-        default:
-                break;
-        }
-}
-
 void sim_book_again(struct world *world, struct server *server)
 {
-        size_t n = model_journal(server->model);
-        struct lines lines = { .ops = calloc(n + 1, sizeof(lines.ops[0])) };
+        unsigned bit = 1u << server->index;
+        size_t from = 0, n = model_journal(server->model);
 
-        check(lines.ops != NULL);
         server->hurt_ms = world->now_ms;
         for (unsigned i = 0; i < world->history.n; i++)
-                world->history.pasts[i].on &= ~(1u << server->index);
-        for (size_t i = 0; i < n; i++)
-                walk(world, server, model_line(server->model, i), &lines);
-        free(lines.ops);
+                world->history.pasts[i].on &= ~bit;
+        for (size_t i = 0; i < n; i++) {
+                if (model_line(server->model, i)->kind == MODEL_WIPE)
+                        from = i + 1;
+        }
+        for (size_t i = from; i < n; i++) {
+                struct model_op *op = model_line(server->model, i);
+
+                if (op->kind == MODEL_APPEND || op->kind == MODEL_RENEW)
+                        PASTS_OF(world, op)->on |= bit;
+        }
 }
 
 void sim_book_lost(struct world *world, struct server *server, size_t lines_left, bool rolled_back)

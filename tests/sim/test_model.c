@@ -56,9 +56,10 @@ static void compare_renew(struct pair *pair)
         place = model_head(pair->model, &renew.witness);
         cr_assert(result != MODEL_TOO_LATE);
         buf_printf(&out, "%s\n",
-                   result == MODEL_RENEWED  ? "renewed"
-                   : result == MODEL_INTACT ? "intact"
-                                            : "changed");
+                   result == MODEL_RENEWED        ? "renewed"
+                   : result == MODEL_INTACT       ? "intact"
+                   : result == MODEL_RENEWAL_HELD ? "held"
+                                                  : "changed");
         add_place(&out, &place);
         expect(pair,
                test_redis_ask(pair->server, "FCALL", "kickoff1_renew", "3", KEYS "meta", KEYS "log",
