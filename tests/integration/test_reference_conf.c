@@ -199,6 +199,25 @@ static bool has_good_replica(void *server)
         return !info_has(server, "min_slaves_good_slaves:0");
 }
 
+static int refresh(const struct test_node *node)
+{
+        struct answer answer = ask(node, "POST", "/v1/events/final/refresh", "{}", NULL);
+        int status = answer.status;
+
+        answer_end(&answer);
+        return status;
+}
+
+static bool is_refused(void *node)
+{
+        return refresh(node) == 503;
+}
+
+static bool is_taken(void *node)
+{
+        return refresh(node) == 200;
+}
+
 /* --- what is included ------------------------------------------------------------------- */
 
 /* Before its start: tls.conf or cluster.conf, with the server's own folder for /etc/redis. */
@@ -253,6 +272,11 @@ Test(reference_conf, with_tls_conf_nodes_and_replicas_speak_tls)
         snprintf(tls_url, sizeof(tls_url), "rediss%s?ca=%s/ca.crt", strchr(url, ':'), b.files.dir);
         node_start(&b.node, "--redis", tls_url, NULL);
         create_event(&b.node, "final");
+        /* Both are in the URL: whichever is the primary is found, without a sentinel. */
+        test_redis_kill(b.server[0]);
+        test_redis_do(b.server[1], "CONFIG", "SET", "min-replicas-to-write", "0", NULL);
+        test_redis_do(b.server[1], "REPLICAOF", "NO", "ONE", NULL);
+        wait_until(is_taken, &b.node, "the node to find the new primary");
         node_end(&b.node);
         end_bench(&b);
 }
@@ -286,25 +310,6 @@ Test(reference_conf, with_cluster_conf_nodes_find_their_slot)
 }
 
 /* --- a primary and its replicas ---------------------------------------------------------- */
-
-static int refresh(const struct test_node *node)
-{
-        struct answer answer = ask(node, "POST", "/v1/events/final/refresh", "{}", NULL);
-        int status = answer.status;
-
-        answer_end(&answer);
-        return status;
-}
-
-static bool is_refused(void *node)
-{
-        return refresh(node) == 503;
-}
-
-static bool is_taken(void *node)
-{
-        return refresh(node) == 200;
-}
 
 Test(reference_conf, a_primary_without_its_replicas_takes_no_changes)
 {
