@@ -95,10 +95,11 @@ static bool accepts_info(const struct redis_options *options, const struct redis
                              : ": give the primary, or sentinel://host:26379/name");
                 return false;
         }
-        if (!options->primary)
+        if (!options->primary && options->slot_key == NULL)
                 return true;
         if (begins(text, "NOPERM"))
-                text = "NOPERM: this Redis user needs +info, to show that the server is a primary";
+                text =
+                    "NOPERM: this Redis user needs +info, to see whether this is a primary, or a cluster";
         else if (redis_type(reply) != REDIS_ERROR)
                 text = "the server does not say who it is";
         return refuse(why, "INFO", text);

@@ -18,7 +18,8 @@ static struct test_redis *start_server(void)
 {
         const struct test_redis_options options = { .host = "127.0.0.1" };
 
-        return test_redis_start_as(&options, NULL);
+        /* Replicas need not gather for five seconds. */
+        return test_redis_start_as(&options, "--repl-diskless-sync-delay", "0", NULL);
 }
 
 static void peer_of(const struct test_redis *server, char text[64])
@@ -146,7 +147,13 @@ Test(redis_find, a_user_who_may_not_see_info_is_told_what_to_permit)
         BENCH_UNTIL(b, b->downs == 1);
         cr_assert(strstr(b->why, "+info") != NULL, "%s", b->why);
         redis_destroy(b->redis);
-        options.primary = false; /* and without that wish nobody needs to know */
+        options.primary = false; /* whether to subscribe in the cluster's way must be known, too */
+        options.slot_key = "k";
+        cr_assert(eq(int, redis_create(b->base, &options, &b->redis), OK));
+        BENCH_UNTIL(b, b->downs == 2);
+        cr_assert(strstr(b->why, "+info") != NULL, "%s", b->why);
+        redis_destroy(b->redis);
+        options.slot_key = NULL; /* and without these wishes nobody needs to */
         cr_assert(eq(int, redis_create(b->base, &options, &b->redis), OK));
         BENCH_UNTIL(b, b->ups == 1);
         bench_destroy(b);

@@ -1,21 +1,18 @@
 /* deploy/redis: servers really run with each line of the files there, nodes accept them, and the
  * users in them may do what replicas and sentinels must. The files are those that
  * deploy/redis/prepare writes. */
-#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "tests/integration/harness.h"
 #include "tests/support/redis_files.h"
+#include "tests/support/redis_fleet.h"
 #include "tests/support/redis_server.h"
 
 #define SERVERS_MAX 3
@@ -30,27 +27,14 @@ struct bench {
         struct test_node node;
 };
 
-static unsigned free_port(void)
-{
-        struct sockaddr_in at = { .sin_family = AF_INET };
-        socklen_t len = sizeof(at);
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-        if (fd < 0 || bind(fd, (struct sockaddr *)&at, len) != 0 ||
-            getsockname(fd, (struct sockaddr *)&at, &len) != 0)
-                give_up("no free port");
-        close(fd);
-        return ntohs(at.sin_port);
-}
-
 static void make_files(struct bench *b, const char *addresses)
 {
         char options[64];
 
         memset(b, 0, sizeof(*b));
-        b->port = free_port();
+        b->port = test_free_port();
         do
-                b->sentinel_port = free_port();
+                b->sentinel_port = test_free_port();
         while (b->sentinel_port == b->port);
         snprintf(options, sizeof(options), "--port %u --sentinel-port %u", b->port,
                  b->sentinel_port);
@@ -88,15 +72,12 @@ static void start_node(struct bench *b)
         char url[512];
 
         redis_files_url(&b->files, "kickoff-node", url);
-        if (strchr(url, ','))
-                *strchr(url, ',') = '\0';
         node_start(&b->node, "--redis", url, "--durability=fsync", NULL);
 }
 
-/* --- one server
- * ------------------------------------------------------------------------------------ */
+/* --- one server -------------------------------------------------------------------------- */
 
-/* "32mb" -> "33554432", "\"\"" -> "", anything else as it is. */
+/* "32mb" -> "33554432", quotes go, anything else as it is. */
 static void in_words_of_redis(const char *word, struct buf *out)
 {
         char *unit;
@@ -104,8 +85,12 @@ static void in_words_of_redis(const char *word, struct buf *out)
 
         if (unit != word && strcmp(unit, "mb") == 0)
                 buf_u64(out, number << 20);
-        else if (strcmp(word, "\"\"") != 0)
-                buf_str(out, strcmp(word, "replica") == 0 ? "slave" : word);
+        else if (strcmp(word, "replica") == 0)
+                buf_str(out, "slave");
+        else
+                for (; *word; word++)
+                        if (*word != '"')
+                                buf_char(out, *word);
 }
 
 /* The server has what this line of its configuration says. */
@@ -132,25 +117,32 @@ static void holds(struct test_redis *server, char *line)
         buf_fini(&wanted);
 }
 
+/* All lines but those that name places outside of the test. Returns how many. */
+static unsigned holds_all(struct bench *b, int i, const char *file)
+{
+        char path[160];
+        char *text = redis_files_read(redis_files_path(&b->files, address_of[i], file, path)),
+             *line, *rest;
+        unsigned lines = 0;
+
+        for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+                if (line[0] == '#' || strncmp(line, "aclfile ", 8) == 0 ||
+                    strncmp(line, "dir ", 4) == 0 || strncmp(line, "include ", 8) == 0)
+                        continue;
+                holds(b->server[i], line);
+                lines++;
+        }
+        free(text);
+        return lines;
+}
+
 Test(reference_conf, a_server_has_every_setting_of_redis_conf)
 {
         struct bench b;
-        char path[160];
-        char *text, *line, *rest;
-        unsigned lines = 0;
 
         make_files(&b, address_of[0]);
         start_server(&b, 0, NULL, NULL);
-        text = redis_files_read(redis_files_path(&b.files, address_of[0], "redis.conf", path));
-        for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-                if (line[0] == '#' || strncmp(line, "aclfile ", 8) == 0 ||
-                    strncmp(line, "dir ", 4) == 0)
-                        continue;
-                holds(b.server[0], line);
-                lines++;
-        }
-        cr_assert(gt(uint, lines, 15));
-        free(text);
+        cr_assert(gt(uint, holds_all(&b, 0, "redis.conf"), 15));
         end_bench(&b);
 }
 
@@ -187,9 +179,6 @@ Test(reference_conf, a_node_refuses_it_with_any_of_its_promises_broken)
                 end_bench(&b);
         }
 }
-
-/* --- a primary and its replicas
- * ---------------------------------------------------------------------- */
 
 static bool info_has(struct test_redis *server, const char *line)
 {
@@ -229,6 +218,99 @@ static bool is_taken(void *node)
         return refresh(node) == 200;
 }
 
+/* --- what is included ------------------------------------------------------------------- */
+
+/* Before its start: tls.conf or cluster.conf, with the server's own folder for /etc/redis. */
+static void include(struct bench *b, int i, const char *file)
+{
+        char command[1024], path[160], dir[160];
+
+        redis_files_path(&b->files, address_of[i], file, path);
+        redis_files_path(&b->files, address_of[i], "", dir);
+        snprintf(command, sizeof(command),
+                 "sed -i 's|/etc/redis/|%s|' '%s' && echo 'include %s' >>'%sredis.conf'", dir, path,
+                 path, dir);
+        if (system(command) != 0)
+                give_up("%s", command);
+}
+
+/* A certificate authority of this test's own, and a certificate for the server's address. */
+static void certify(struct bench *b, int i)
+{
+        char command[2048];
+
+        snprintf(
+            command, sizeof(command),
+            "set -e; exec 2>/dev/null; cd '%s'; "
+            "q='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'; "
+            "[ -e ca.crt ] || openssl req -x509 $q -subj /CN=test-ca -keyout ca.key -out ca.crt; "
+            "cd %s; cp ../ca.crt .; "
+            "openssl req $q -subj /CN=redis -keyout server.key -out server.csr; "
+            "echo 'subjectAltName=IP:%s' >ext; "
+            "openssl x509 -req -in server.csr -CA ../ca.crt -CAkey ../ca.key -CAcreateserial "
+            "-days 2 -extfile ext -out server.crt",
+            b->files.dir, address_of[i], address_of[i]);
+        if (system(command) != 0)
+                give_up("openssl: %s", command);
+}
+
+Test(reference_conf, with_tls_conf_nodes_and_replicas_speak_tls)
+{
+        struct bench b;
+        char url[512], tls_url[800];
+
+        make_files(&b, "127.0.0.11 127.0.0.12");
+        for (int i = 0; i < 2; i++) {
+                certify(&b, i);
+                include(&b, i, "tls.conf");
+                start_server(&b, i, NULL, NULL);
+                cr_assert(gt(uint, holds_all(&b, i, "tls.conf"), 5));
+        }
+        wait_until(replicates, b.server[1], "the replica to follow");
+        wait_until(has_good_replica, b.server[0], "the primary to count it");
+        redis_files_url(&b.files, "kickoff-node", url);
+        snprintf(tls_url, sizeof(tls_url), "rediss%s?ca=%s/ca.crt", strchr(url, ':'), b.files.dir);
+        node_start(&b.node, "--redis", tls_url, NULL);
+        create_event(&b.node, "final");
+        /* Both are in the URL: whichever is the primary is found, without a sentinel. */
+        test_redis_kill(b.server[0]);
+        test_redis_do(b.server[1], "CONFIG", "SET", "min-replicas-to-write", "0", NULL);
+        test_redis_do(b.server[1], "REPLICAOF", "NO", "ONE", NULL);
+        wait_until(is_taken, &b.node, "the node to find the new primary");
+        node_end(&b.node);
+        end_bench(&b);
+}
+
+static bool cluster_is_ok(void *redis)
+{
+        char *info = test_redis_ask(redis, "CLUSTER", "INFO", NULL);
+        bool ok = strstr(info, "cluster_state:ok") != NULL;
+
+        free(info);
+        return ok;
+}
+
+Test(reference_conf, with_cluster_conf_nodes_find_their_slot)
+{
+        struct bench b;
+        char bus[8];
+
+        make_files(&b, address_of[0]);
+        include(&b, 0, "cluster.conf");
+        /* Beside 6379 this is 16379; beside a port of chance it may be beyond all ports. */
+        snprintf(bus, sizeof(bus), "%u", test_free_port());
+        start_server(&b, 0, "--cluster-port", bus);
+        cr_assert(gt(uint, holds_all(&b, 0, "cluster.conf"), 4));
+        test_redis_do(b.server[0], "CLUSTER", "ADDSLOTSRANGE", "0", "16383", NULL);
+        wait_until(cluster_is_ok, b.server[0], "the cluster of one to be whole");
+        start_node(&b);
+        create_event(&b.node, "final");
+        node_end(&b.node);
+        end_bench(&b);
+}
+
+/* --- a primary and its replicas ---------------------------------------------------------- */
+
 Test(reference_conf, a_primary_without_its_replicas_takes_no_changes)
 {
         struct bench b;
@@ -249,8 +331,7 @@ Test(reference_conf, a_primary_without_its_replicas_takes_no_changes)
         end_bench(&b);
 }
 
-/* --- sentinels
- * ------------------------------------------------------------------------------------- */
+/* --- sentinels --------------------------------------------------------------------------- */
 
 static void start_sentinel(struct bench *b, int i)
 {
@@ -275,17 +356,27 @@ static void start_sentinel(struct bench *b, int i)
         free(text);
 }
 
-static int promoted(struct bench *b)
+/* Sentinels have a server write down whom it follows, and close all connections to it in the same
+ * moment: one who asks may be cut off, so one reads. */
+static bool conf_has(struct bench *b, int i, const char *text)
 {
-        for (int i = 1; i < SERVERS_MAX; i++)
-                if (info_has(b->server[i], "role:master"))
-                        return i;
-        return 0;
+        char path[160];
+        char *conf =
+            redis_files_read(redis_files_path(&b->files, address_of[i], "redis.conf", path));
+        bool has = strstr(conf, text) != NULL;
+
+        free(conf);
+        return has;
 }
 
 static bool is_promoted(void *b)
 {
-        return promoted(b) != 0;
+        return !conf_has(b, 1, "\nreplicaof ") || !conf_has(b, 2, "\nreplicaof ");
+}
+
+static bool is_put_in_its_place(void *b)
+{
+        return conf_has(b, 0, "\nreplicaof 127.0.0.1");
 }
 
 static bool has_two_sentinels_and_replicas(void *arg)
@@ -310,11 +401,6 @@ static bool has_two_sentinels_and_replicas(void *arg)
                         return false;
         }
         return true;
-}
-
-static bool is_replica(void *server)
-{
-        return info_has(server, "role:slave") && info_has(server, "master_link_status:up");
 }
 
 /* What may be done is what was done. SCRIPT KILL is for a primary that a script keeps busy. */
@@ -343,11 +429,9 @@ static void each_command_of_sentinels_was_used(struct bench *b)
         free(text);
 }
 
-Test(reference_conf, sentinels_promote_a_replica_and_write_it_down, .timeout = 200)
+Test(reference_conf, sentinels_promote_a_replica_and_nodes_follow, .timeout = 200)
 {
         struct bench b;
-        char path[160];
-        char *text;
 
         make_files(&b, "127.0.0.11 127.0.0.12 127.0.0.13");
         for (int i = 0; i < SERVERS_MAX; i++)
@@ -357,19 +441,14 @@ Test(reference_conf, sentinels_promote_a_replica_and_write_it_down, .timeout = 2
         for (int i = 0; i < SERVERS_MAX; i++)
                 start_sentinel(&b, i);
         wait_until(has_two_sentinels_and_replicas, &b, "the sentinels to know all");
+        start_node(&b); /* by sentinel://, as kickoff-node.env says */
+        create_event(&b.node, "final");
         test_redis_kill(b.server[0]);
         wait_until(is_promoted, &b, "a replica to be promoted");
-        wait_until(has_good_replica, b.server[promoted(&b)], "the other to follow it");
+        wait_until(is_taken, &b.node, "the node to follow");
         test_redis_restart(b.server[0]);
-        wait_until(is_replica, b.server[0], "the old primary to follow the new one");
-        /* CONFIG REWRITE went through: a restart will not bring the old order back. */
-        text = redis_files_read(
-            redis_files_path(&b.files, address_of[promoted(&b)], "redis.conf", path));
-        cr_assert(strstr(text, "\nreplicaof ") == NULL);
-        free(text);
-        text = redis_files_read(redis_files_path(&b.files, address_of[0], "redis.conf", path));
-        cr_assert(strstr(text, "\nreplicaof 127.0.0.1") != NULL);
-        free(text);
+        wait_until(is_put_in_its_place, &b, "the old primary to be made a replica");
         each_command_of_sentinels_was_used(&b);
+        node_end(&b.node);
         end_bench(&b);
 }
