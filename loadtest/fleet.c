@@ -293,6 +293,12 @@ const struct series *fleet_series(const struct fleet *fleet)
         return &fleet->series;
 }
 
+void fleet_take_series(struct fleet *fleet, struct series *ret_series)
+{
+        *ret_series = fleet->series;
+        series_init(&fleet->series);
+}
+
 bool fleet_finish(struct fleet *fleet, struct swarm_result *ret_result, struct witness *seen)
 {
         uint64_t until_ms = clock_mono_ms() + FINISH_MS;

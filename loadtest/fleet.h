@@ -27,6 +27,8 @@ struct swarm_counts fleet_counts(const struct fleet *fleet); /* sums of the late
 /* What happened so far, of all processes; from the board's origin_us on, which fleet_start sets.
  * Complete after fleet_finish. */
 const struct series *fleet_series(const struct fleet *fleet);
+void fleet_take_series(struct fleet *fleet,
+                       struct series *ret_series); /* the caller's from then on */
 /* Tells all to finish, and gathers. False when the result of a process is missing. */
 bool fleet_finish(struct fleet *fleet, struct swarm_result *ret_result, struct witness *seen);
 /* Waits until the processes, having said goodbye to the nodes, have ended; kills what stays. */

@@ -4,16 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <jansson.h>
 
-#include "base/clock.h"
-
 #define COLUMNS 48 /* of the drawing */
 
-static const char *const timing_names[TIMINGS] = { "connect", "prefetch", "start", "stage",
-                                                   "beside",  "shown",    "back" };
+const char *const report_timing_name[TIMINGS] = { "connect", "prefetch", "start", "stage",
+                                                  "beside",  "shown",    "back" };
 
 uint64_t report_lost(const struct report *report)
 {
@@ -170,11 +167,9 @@ static void add_delivery(const struct report *report, struct buf *out)
                            (unsigned long long)report->last_seq);
 }
 
-static void add_verdict(const struct report *report, struct buf *out)
+static void add_troubles(const struct report *report, struct buf *out)
 {
         const struct swarm_counts *counts = &report->result.counts;
-        const char *separator = ": ";
-        struct flaw flaws[FLAWS];
 
         if (report->trouble != NULL)
                 buf_printf(out, "stopped     %s\n", report->trouble);
@@ -188,20 +183,34 @@ static void add_verdict(const struct report *report, struct buf *out)
                                    (unsigned long long)counts->last_refusal);
                 buf_char(out, '\n');
         }
-        buf_printf(out, "%s%s", report->interrupted ? "interrupted " : "",
-                   report_passed(report) ? "PASSED" : "FAILED");
+}
+
+void report_reasons(const struct report *report, struct buf *out, const char **separator)
+{
+        struct flaw flaws[FLAWS];
+
         count_flaws(report, flaws);
         for (size_t i = 0; i < FLAWS; i++) {
                 if (flaws[i].n > 0) {
-                        buf_printf(out, "%s%llu %s", separator, (unsigned long long)flaws[i].n,
+                        buf_printf(out, "%s%llu %s", *separator, (unsigned long long)flaws[i].n,
                                    flaws[i].what);
-                        separator = ", ";
+                        *separator = ", ";
                 }
         }
-        buf_char(out, '\n');
 }
 
 void report_text(const struct report *report, struct buf *out)
+{
+        const char *separator = ": ";
+
+        report_body(report, out);
+        buf_printf(out, "%s%s", report->interrupted ? "interrupted " : "",
+                   report_passed(report) ? "PASSED" : "FAILED");
+        report_reasons(report, out, &separator);
+        buf_char(out, '\n');
+}
+
+void report_body(const struct report *report, struct buf *out)
 {
         const struct swarm_result *result = &report->result;
         const struct swarm_counts *counts = &result->counts;
@@ -231,7 +240,7 @@ void report_text(const struct report *report, struct buf *out)
                 add_timing(out, &result->timings[TIMING_STAGE]);
         }
         add_delivery(report, out);
-        add_verdict(report, out);
+        add_troubles(report, out);
 }
 
 static json_t *timing_json(const struct histogram *h)
@@ -285,6 +294,13 @@ static void set_counts(json_t *root, const struct report *report)
                 { "refused", counts->refused },
                 { "last_refusal", counts->last_refusal },
                 { "broken", counts->broken },
+                { "told", counts->told },
+                { "shown", counts->shown },
+                { "shown_late", counts->shown_late },
+                { "dead", counts->dead },
+                { "churned", counts->churned },
+                { "cut", counts->cut },
+                { "too_slow", counts->too_slow },
                 { "acks", counts->acks },
                 { "pings", counts->pings },
         };
@@ -299,11 +315,10 @@ static json_t *rate_json(uint64_t n, uint64_t us)
                          us > 0 ? (double)n * 1e6 / (double)us : 0.0);
 }
 
-void report_json(const struct report *report, struct buf *out)
+struct json_t *report_object(const struct report *report)
 {
         const struct swarm_counts *counts = &report->result.counts;
         json_t *root = json_object(), *timings = json_object();
-        char *text;
 
         json_object_set_new(root, "passed", json_boolean(report_passed(report)));
         json_object_set_new(root, "interrupted", json_boolean(report->interrupted));
@@ -319,13 +334,21 @@ void report_json(const struct report *report, struct buf *out)
         json_object_set_new(root, "connect", rate_json(counts->connected_once, report->connect_us));
         json_object_set_new(root, "prefetch", rate_json(counts->prefetched, report->prefetch_us));
         for (unsigned i = 0; i < TIMINGS; i++)
-                json_object_set_new(timings, timing_names[i],
+                json_object_set_new(timings, report_timing_name[i],
                                     timing_json(&report->result.timings[i]));
         json_object_set_new(root, "ms", timings);
         json_object_set_new(root, "log",
                             json_pack("{s:b, s:I, s:I}", "compared", (int)is_proved(report),
                                       "first", (json_int_t)report->first_seq, "last",
                                       (json_int_t)report->last_seq));
+        return root;
+}
+
+void report_json(const struct report *report, struct buf *out)
+{
+        json_t *root = report_object(report);
+        char *text;
+
         text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(8));
         if (text != NULL)
                 buf_printf(out, "%s\n", text);
@@ -333,40 +356,4 @@ void report_json(const struct report *report, struct buf *out)
                 out->failed = true;
         free(text);
         json_decref(root);
-}
-
-#define TERMINAL_EVERY_MS 200
-#define LINES_EVERY_MS    2000
-
-void report_progress_init(struct report_progress *progress)
-{
-        *progress = (struct report_progress){ .is_terminal = isatty(STDERR_FILENO) == 1 };
-}
-
-void report_progress_show(struct report_progress *progress, const char *what,
-                          const struct swarm_counts *counts, bool with_head)
-{
-        uint64_t now_ms = clock_mono_ms();
-        char line[200];
-        int n;
-
-        if (now_ms < progress->next_ms)
-                return;
-        progress->next_ms = now_ms + (progress->is_terminal ? TERMINAL_EVERY_MS : LINES_EVERY_MS);
-        n = snprintf(line, sizeof(line), "%-10s connected %llu/%llu  open %llu  prefetched %llu",
-                     what, (unsigned long long)counts->connected_once,
-                     (unsigned long long)counts->devices, (unsigned long long)counts->open,
-                     (unsigned long long)counts->prefetched);
-        if (with_head)
-                snprintf(line + n, sizeof(line) - (size_t)n, "  reached %llu",
-                         (unsigned long long)counts->at_head);
-        fprintf(stderr, progress->is_terminal ? "\r%s\033[K" : "%s\n", line);
-        progress->is_dirty = progress->is_terminal;
-}
-
-void report_progress_end(struct report_progress *progress)
-{
-        if (progress->is_dirty)
-                fputc('\n', stderr);
-        progress->is_dirty = false;
 }

@@ -1,5 +1,5 @@
-/* loadtest/report.h -- what a rehearsal came to, in words and as JSON, and whether it passed. Pure
- * but for the progress line. */
+/* loadtest/report.h -- what a rehearsal came to, in words and as JSON, and whether it passed.
+ * Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,15 +30,11 @@ struct report {
 uint64_t report_lost(const struct report *report);
 bool report_passed(const struct report *report);
 void report_text(const struct report *report, struct buf *out);
+/* The parts of that: all but the last line, and what in it says why it failed. *separator is what
+ * goes before the next reason. */
+void report_body(const struct report *report, struct buf *out);
+void report_reasons(const struct report *report, struct buf *out, const char **separator);
 void report_json(const struct report *report, struct buf *out);
-
-/* One line of progress on stderr: rewritten in place on a terminal, else one line every two
- * seconds. */
-struct report_progress {
-        bool is_terminal, is_dirty;
-        uint64_t next_ms;
-};
-void report_progress_init(struct report_progress *progress);
-void report_progress_show(struct report_progress *progress, const char *what,
-                          const struct swarm_counts *counts, bool with_head);
-void report_progress_end(struct report_progress *progress); /* leaves the line */
+struct json_t;
+struct json_t *report_object(const struct report *report);
+extern const char *const report_timing_name[TIMINGS]; /* keys of the JSON */

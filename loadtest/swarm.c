@@ -158,7 +158,7 @@ static void start_fetches(struct swarm *swarm)
 
         while (swarm->fetch_first != DEVICE_NOBODY && !fetcher_is_full(swarm->fetcher)) {
                 uint32_t index = swarm->fetch_first, number = options->first + index;
-                const struct net_target *target = &options->targets[number % options->n_targets];
+                const struct net_target *target = &options->targets[swarm->devices[index].target];
                 char cohort[COHORT_MAX + 1];
 
                 swarm->fetch_first = swarm->devices[index].next_fetch;
@@ -173,8 +173,11 @@ static void start_fetches(struct swarm *swarm)
 
 static void be_born(struct swarm *swarm, struct device *device)
 {
-        uint32_t jitter_ms = swarm->options.model.jitter_ms;
+        const struct swarm_options *options = &swarm->options;
+        uint32_t jitter_ms = options->model.jitter_ms,
+                 number = options->first + (uint32_t)(device - swarm->devices);
 
+        device->target = (uint8_t)(number % options->n_targets);
         if (jitter_ms == 0) {
                 swarm_device_connect(swarm, device);
                 return;

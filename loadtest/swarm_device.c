@@ -55,6 +55,16 @@ static void release_socket(struct swarm *swarm, struct device *device)
         wheel_stop(&swarm->links, &device->link_timer);
 }
 
+/* As a load balancer does that has noticed: another node, any. */
+static void choose_another_node(struct swarm *swarm, struct device *device)
+{
+        unsigned n = swarm->options.n_targets;
+
+        if (n > 1)
+                device->target =
+                    (uint8_t)((device->target + 1 + rng_below(&swarm->rng, n - 1)) % n);
+}
+
 /* Full jitter (Brooker, "Exponential Backoff And Jitter"): anywhere from 0 to the step. */
 static void come_back(struct swarm *swarm, struct device *device, uint32_t not_before_ms)
 {
@@ -63,6 +73,7 @@ static void come_back(struct swarm *swarm, struct device *device, uint32_t not_b
         if (step > BACKOFF_MAX_MS)
                 step = BACKOFF_MAX_MS;
         release_socket(swarm, device);
+        choose_another_node(swarm, device);
         device->state = DEVICE_WAITING;
         wheel_start(&swarm->links, &device->link_timer,
                     swarm->now_ms + not_before_ms + rng_below(&swarm->rng, step + 1));
@@ -124,8 +135,7 @@ void swarm_device_connect(struct swarm *swarm, struct device *device)
 {
         uint32_t number = number_of(swarm, device);
         const struct swarm_options *options = &swarm->options;
-        const struct net_target *target =
-            &options->targets[(number + device->tries) % options->n_targets];
+        const struct net_target *target = &options->targets[device->target];
 
         device->encoding = options->encodings == SWARM_JSON      ? ENCODING_JSON
                            : options->encodings == SWARM_MSGPACK ? ENCODING_MSGPACK
@@ -152,8 +162,7 @@ static void ask_upgrade(struct swarm *swarm, struct device *device)
 {
         const struct swarm_options *options = &swarm->options;
         uint32_t number = number_of(swarm, device);
-        const struct net_target *target =
-            &options->targets[(number + device->tries) % options->n_targets];
+        const struct net_target *target = &options->targets[device->target];
         char request[1024], token[TOKEN_TEXT_MAX + 1] = "", cohort[COHORT_MAX + 1];
         int n;
 
@@ -512,6 +521,7 @@ void swarm_device_timer(struct swarm *swarm, struct device *device)
                         /* The moment was drawn from the span already: no second jitter. */
                         if (send_frame(swarm, device, WS_CLOSE, normal, sizeof(normal))) {
                                 release_socket(swarm, device);
+                                choose_another_node(swarm, device);
                                 swarm_device_connect(swarm, device);
                         }
                 }

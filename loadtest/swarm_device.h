@@ -42,6 +42,7 @@ struct device { /* zero-filled: unborn */
         uint8_t state, encoding;
         uint8_t tries; /* connections since the last hello */
         uint8_t fetch_tries;
+        uint8_t target;    /* index of the node it is with, or tries next */
         bool welcomed;     /* had hello at least once */
         bool owes_ack : 1; /* link_timer runs for it */
         bool unacked : 1;  /* of the newest signal: also while the connection is gone */

