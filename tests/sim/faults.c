@@ -47,7 +47,7 @@ bool faults_may_lose(const struct world *world)
         return rate[FAULT_REDIS_ROLLBACK] > 0 || rate[FAULT_REDIS_WIPE] > 0 ||
                rate[FAULT_REDIS_LOSE_META] > 0 ||
                (rate[FAULT_REDIS_CRASH] > 0 && world->durability.mode == DURABILITY_MEMORY) ||
-               (rate[FAULT_FAILOVER] > 0 && world->n_servers > 1);
+               (rate[FAULT_FAILOVER] + rate[FAULT_REDIS_CRASH] > 0 && world->n_servers > 1);
 }
 
 void faults_print(const struct world *world)

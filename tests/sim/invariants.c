@@ -124,7 +124,7 @@ static bool may_be_gone(const struct world *world, const struct token *place,
 
         if (past != NULL && place->epoch == now->epoch && place->seq <= now->seq)
                 return !history_is_before(&world->history, place, now);
-        return past != NULL && (past->lost || world->counted_failovers > 0);
+        return past != NULL && (past->lost || past->on == 0 || world->counted_failovers > 0);
 }
 
 /* Within an epoch a device is led back by nothing but a reset, and only from a place that a log had
@@ -381,7 +381,12 @@ void invariants_device_reset(struct world *world, struct device *device, const s
                                 : history_is_continued(&world->history, place->epoch, token->epoch);
                 break;
         case RESET_UNKNOWN:
-                has_cause = token->epoch != place->epoch || device->sent_garbage;
+                /* To an earlier generation only if a log is without the later one. */
+                has_cause = token->epoch != place->epoch &&
+                            (token_generation(token->epoch) >= token_generation(place->epoch) ||
+                             world->faults.rate[FAULT_REDIS_LOSE_META] > 0 || /* nobody knew */
+                             may_be_gone(world, place, token));
+                has_cause = has_cause || device->sent_garbage;
                 break;
         case RESET_REASONS:
                 has_cause = false;

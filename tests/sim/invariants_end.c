@@ -39,6 +39,13 @@ static void expect_device(struct world *world, const struct device *device)
                                   device->index, device->place.seq, head.seq);
 }
 
+static void remember(struct rank *most, const struct rank *rank)
+{
+        if (rank->generation > most->generation ||
+            (rank->generation == most->generation && rank->version > most->version))
+                *most = *rank;
+}
+
 void invariants_at_quiet(struct world *world)
 {
         for (unsigned i = 0; i < world->n_nodes; i++) {
@@ -47,12 +54,8 @@ void invariants_at_quiet(struct world *world)
                 if (!node->is_alive || node->is_draining)
                         continue;
                 for (unsigned event = 0; event < EVENTS_AT_ALL; event++) {
-                        const struct rank *rank = &node->newest[event];
-                        struct rank *most = &world->remembered[event];
-
-                        if (rank->generation > most->generation ||
-                            (rank->generation == most->generation && rank->version > most->version))
-                                *most = *rank;
+                        remember(&world->remembered[event], &node->newest[event]);
+                        remember(&world->remembered[event], &node->told[event]);
                 }
         }
 }

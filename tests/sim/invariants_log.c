@@ -100,6 +100,10 @@ void invariants_renewed(struct world *world, const struct server *server)
 {
         const struct model_data *data = model_data(server->model);
 
+        if (!faults_may_lose(world) && world->counted_renewals > 1)
+                invariants_broken(world, "line 5 at_least_once",
+                                  "a new epoch begins, and nothing was lost");
+
         for (unsigned i = 0; i < world->history.n; i++) {
                 const struct past *past = &world->history.pasts[i];
 

@@ -70,7 +70,7 @@ static void ask(struct world *world, struct node *node, const struct follower_ac
         call = sim_redis_new_call(actions->ask == FOLLOWER_ASK_HEAD ? CALL_HEAD : CALL_RANGE,
                                   on_answer, node);
         call->request = actions->request;
-        call->witness = node->core.head;
+        call->witness = *follower_core_witness(&node->core);
         call->from = actions->range_from;
         call->to = actions->range_from + FOLLOWER_RANGE_COUNT - 1;
         sim_redis_call(world, node, call);
@@ -128,6 +128,26 @@ static void feed(struct world *world, struct node *node, const struct follower_i
         for (unsigned i = 0; actions.confirmed && i < node->n_workers; i++)
                 sim_worker_confirmed(world, node->workers[i]);
         ask(world, node, &actions);
+}
+
+void sim_node_vouch(struct world *world, struct node *node, const struct token *token,
+                    const struct event *event)
+{
+        struct rank rank = { token_generation(event->epoch), event->state.version };
+        struct rank *told = &node->told[(unsigned)(event->state.event[1] - '0')];
+        char *record;
+
+        (void)world;
+        if (!node->is_alive)
+                return;
+        record = event_format(event);
+        check(record != NULL);
+        follower_core_vouch(&node->core, token);
+        check(book_put(node->book, record, strlen(record)) == OK);
+        free(record);
+        if (rank.generation > told->generation ||
+            (rank.generation == told->generation && rank.version > told->version))
+                *told = rank;
 }
 
 void sim_node_on_state(struct world *world, struct node *node, unsigned request,
@@ -198,6 +218,7 @@ static void start(struct world *world, void *owner, uint64_t life, void *load)
         node->answered_ms = node->troubled_ms = node->lost_ms = 0;
         node->highest = node->held = (struct token){ .epoch = 0 };
         memset(node->newest, 0, sizeof(node->newest));
+        memset(node->told, 0, sizeof(node->told));
         check(book_create(&node->book) == OK);
         node->n_workers = (unsigned)world_random(world, 1, WORKERS_MAX);
         for (unsigned i = 0; i < node->n_workers; i++)

@@ -40,7 +40,8 @@ struct node {
         uint64_t troubled_ms; /* when something last went wrong on its way to the log */
         uint64_t lost_ms;     /* since when it holds what the log has lost; 0 = it does not */
         struct token highest; /* where it was last */
-        struct rank newest[EVENTS_AT_ALL];
+        struct rank newest[EVENTS_AT_ALL]; /* that it told devices */
+        struct rank told[EVENTS_AT_ALL];   /* that it told producers */
 };
 
 struct node *sim_node_create(struct world *world, unsigned index);
@@ -51,6 +52,10 @@ int64_t sim_node_wall_ms(const struct world *world, const struct node *node);
 void sim_node_on_links(struct world *world, struct node *node);
 /* A message; NULL = one that cannot be read. */
 void sim_node_on_message(struct world *world, struct node *node, struct entry *entry);
+
+/* A producer is being told that this is committed: as follower_vouch(). */
+void sim_node_vouch(struct world *world, struct node *node, const struct token *token,
+                    const struct event *event);
 
 void sim_node_crash(struct world *world, struct node *node, uint64_t back_in_ms);
 void sim_node_drain(struct world *world, struct node *node, uint32_t within_ms);

@@ -33,6 +33,7 @@ struct wish { /* one command under one key, until it is told what came of it */
         uint64_t deadline_ms;
         struct token result; /* of this or an earlier attempt; held back until it is released */
         uint64_t version;    /* that it made; 0 = an earlier one did */
+        struct event after;
 };
 
 /* --- one attempt ---------------------------------------------------------------------------- */
@@ -62,6 +63,7 @@ static void again(struct world *world, struct wish *wish)
 
 static void told(struct world *world, struct wish *wish)
 {
+        sim_node_vouch(world, wish->node, &wish->result, &wish->after);
         invariants_acknowledged(world, wish->key, &wish->result, wish->version,
                                 wish->has_if_version && wish->version != 0 ? wish->if_version + 1
                                                                            : 0);
@@ -82,6 +84,7 @@ static void take_result(struct world *world, struct wish *wish, const struct cal
 {
         wish->result = call->result;
         wish->version = is_first ? call->after.state.version : 0;
+        wish->after = is_first ? call->after : call->known;
         if (is_held)
                 sim_hold_await(world, wish->node, &wish->result, wish->deadline_ms, on_held, wish,
                                drop_wish);
@@ -158,7 +161,7 @@ static void decide(struct world *world, struct wish *wish, const struct event *b
         strcpy(call->event, wish->event);
         strcpy(call->key, wish->key);
         strcpy(call->fingerprint, wish->fingerprint);
-        call->witness = node->core.head;
+        call->witness = *follower_core_witness(&node->core);
         call->after.epoch = call->witness.epoch;
         call->expected = version;
         call->publish = wish->command.kind == COMMAND_PUBLISH;

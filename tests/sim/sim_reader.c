@@ -251,7 +251,7 @@ void sim_reader_start(struct world *world, struct node *node, unsigned request)
         node->reading = reading;
         reading->node = node;
         reading->request = request;
-        reading->mine = node->core.head;
+        reading->mine = *follower_core_witness(&node->core);
         reading->entries = calloc(world->ring_capacity, sizeof(struct entry *));
         check(reading->entries != NULL && book_create(&reading->book) == OK);
         wait_a_part_of(world, reading, reading->mine.epoch != 0 ? STATE_READER_SPREAD_MS : 0);

@@ -72,6 +72,7 @@ static void do_lookup(struct world *world, struct call *call)
         if (request != NULL) {
                 strcpy(call->known_fingerprint, request->fingerprint);
                 call->result = request->token;
+                call->known = *request->record->parsed;
         }
         sim_redis_answer(world, call);
 }
@@ -106,8 +107,10 @@ static enum model_answer append(struct world *world, struct call *call)
         model_record_unref(record);
         free(text);
         free(body);
-        if (result != NULL)
+        if (result != NULL) {
                 call->result = result->token;
+                call->known = *result->record->parsed;
+        }
         call->has_record = there != NULL;
         if (there != NULL)
                 call->record = *there->parsed;

@@ -87,6 +87,7 @@ struct call {
         bool is_held;                 /* LOOKUP, TAIL */
         struct event record;
         char known_fingerprint[65]; /* LOOKUP */
+        struct event known;         /* LOOKUP, APPEND: what an earlier one with this key made */
         unsigned replicas;          /* WAIT: how many have it */
         size_t line;                /* of the journal: what a write wrote */
         struct entry **tell;        /* APPEND, RELEASE: to publish; references, NULL = unreadable */
