@@ -431,6 +431,9 @@ local function renew(keys, args)
   for _, record in ipairs(redis.call('HVALS', events_key)) do
     last = math.max(last, generation(cjson.decode(record).epoch))
   end
+  for i = 2, #newer, 2 do -- a node may remember more than the place it holds
+    last = math.max(last, generation(cjson.decode(newer[i]).epoch))
+  end
   if last >= 0xffff then
     return redis.error_reply('ERR there is no later generation for a new epoch')
   end

@@ -302,7 +302,8 @@ static unsigned at_least(unsigned generation, uint64_t epoch)
 }
 
 /* Of a later generation than all that is known; 0: there is none. */
-static uint64_t later_epoch(const struct model_data *data, const struct model_renew *renew)
+static uint64_t later_epoch(const struct model_data *data, const struct model_renew *renew,
+                            const struct model_op *line)
 {
         unsigned last = at_least(token_generation(data->meta.epoch), renew->witness.epoch);
 
@@ -310,6 +311,8 @@ static uint64_t later_epoch(const struct model_data *data, const struct model_re
                 last = token_generation(renew->fresh_epoch) - 1;
         for (size_t i = 0; i < data->n_events; i++)
                 last = at_least(last, data->events[i]->epoch);
+        for (size_t i = 0; i < line->n_records; i++)
+                last = at_least(last, line->records[i]->epoch);
         if (last >= TOKEN_GENERATION_MAX)
                 return 0;
         return (uint64_t)(last + 1) << 48 | (renew->fresh_epoch & UINT64_C(0xffffffffffff));
@@ -333,7 +336,7 @@ enum model_renewal model_renew(struct model *model, const struct model_renew *re
                 if (is_newer(renew->records[i], there))
                         line.records[line.n_records++] = renew->records[i];
         }
-        line.token.epoch = later_epoch(data, renew);
+        line.token.epoch = later_epoch(data, renew, &line);
         if (is_intact(data, &renew->witness, line.n_records))
                 result = MODEL_INTACT;
         else if (data->meta.epoch != 0 && data->n_log > 0 &&
