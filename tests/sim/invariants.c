@@ -209,7 +209,9 @@ void invariants_node_sight(struct world *world, struct node *node)
                 invariants_broken(world, "line 8 blindness",
                                   "node %u heard nothing for %" PRIu64 " ms and is content",
                                   node->index, world->now_ms - node->answered_ms);
-        if (server == NULL || world->now_ms - node->links.since_ms[LINK_CALLS] < FOLLOWER_STALE_MS)
+        if (server == NULL ||
+            world->now_ms - later(node->links.since_ms[LINK_CALLS], server->promoted_ms) <
+                FOLLOWER_STALE_MS)
                 return; /* what it heard of another one may still do */
         if (behind_ms(world, node, server) > FOLLOWER_STALE_MS)
                 invariants_broken(world, "line 8 blindness",

@@ -191,6 +191,7 @@ static void tell(struct world *world, struct call *call)
 
         if (world->durability.mode != DURABILITY_MEMORY)
                 synced(world, server);
+        sim_replication_wrote(world, server);
         for (size_t i = 0; i < call->n_told; i++)
                 publish(world, call->server, call->tell[i]);
         if (call->kind == CALL_WAIT)
@@ -215,7 +216,6 @@ void sim_redis_wrote(struct world *world, struct call *call)
         uint64_t in_ms;
 
         call->line = model_journal(server->model);
-        sim_replication_wrote(world, server);
         if (world->durability.mode == DURABILITY_MEMORY || !faults_strike(world, FAULT_DISK_SLOW)) {
                 tell(world, call);
                 return;

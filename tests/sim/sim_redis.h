@@ -30,6 +30,7 @@ struct server {
         uint64_t life;           /* rises with each crash */
         uint64_t still_until_ms; /* paused, or waiting for its disk */
         uint64_t hurt_ms;        /* when it last lost something, or became another one's */
+        uint64_t promoted_ms;
         /* As a replica. */
         unsigned master;
         uint64_t stream;           /* rises with each resync; else nothing of the old one counts */

@@ -253,6 +253,7 @@ void sim_replication_failover(struct world *world)
                    model_data(chosen->model)->meta.seq, old->index,
                    trace_text(old->is_up ? "alive and was not asked" : "down"));
         chosen->is_primary = true;
+        chosen->promoted_ms = chosen->hurt_ms = world->now_ms;
         chosen->stream++;
         world->primary = chosen->index;
         world->counted_failovers++;
