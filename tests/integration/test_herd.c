@@ -118,7 +118,7 @@ Test(herd, prefetch_flattens_the_stampede_of_300_devices)
         make_dir();
         snprintf(html, sizeof(html), "%s/page.html", dir);
         snprintf(json, sizeof(json), "%s/page.json", dir);
-        status = run_program(&out, "kickoff-herd", "compare", "--devices", "300", "--window", "2s",
+        status = run_program(&out, "kickoff-herd", "compare", "--devices", "300", "--window", "3s",
                              "--think", "0ms", "--jitter", "50ms", "--timeout", "60s", "--html",
                              html, NULL);
         cr_assert(eq(int, status, 0), "ended with %d: %s", status, out);
