@@ -127,6 +127,12 @@ static void fill_start(const struct page *page, struct curves *curves)
         fill_timing(page, TIMING_START, curves);
 }
 
+static void fill_stages(const struct page *page, struct curves *curves)
+{
+        if (page->accounts[0].report.result.timings[TIMING_BESIDE].total == 0)
+                fill_timing(page, TIMING_STAGE, curves);
+}
+
 static void fill_connect(const struct page *page, struct curves *curves)
 {
         fill_timing(page, TIMING_CONNECT, curves);
@@ -200,6 +206,9 @@ static const struct sketch sketches[] = {
           "Only devices that read at once are counted, in both lines.", "slow-readers" },
         { "From the producer's start to the device", "% of devices", "ms", 0, fill_start,
           "The last bar collects all that took longer.", "" },
+        { "From the producer's later signals to the device", "% of deliveries", "ms", 0,
+          fill_stages, "The last bar collects all that took longer, and all that was caught up on.",
+          "" },
         { "Without a session, until back", "% of returns", "ms", 0, fill_back,
           "The last bar collects all that took longer.", "" },
         { "From dialling to hello", "% of connections", "ms", 0, fill_connect,
