@@ -116,6 +116,27 @@ void fleet_until_follows(struct test_redis *redis)
         fleet_until_says(redis, "master_link_status:up");
 }
 
+struct pair {
+        struct test_redis *primary, *replica;
+};
+
+static bool are_same(void *arg)
+{
+        const struct pair *pair = arg;
+        char *here = test_redis_ask(pair->primary, "HGET", "{kickoff}:meta", "tag", NULL);
+        char *there = test_redis_ask(pair->replica, "HGET", "{kickoff}:meta", "tag", NULL);
+        bool same = strcmp(here, there) == 0;
+
+        free(here);
+        free(there);
+        return same;
+}
+
+void fleet_until_same(struct test_redis *primary, struct test_redis *replica)
+{
+        wait_until(are_same, &(struct pair){ primary, replica }, "a replica to have all");
+}
+
 struct successor {
         struct fleet *fleet;
         struct test_redis *is;

@@ -38,7 +38,10 @@ void fleet_end(struct fleet *fleet);
 /* The first server is no primary for the last sentinel any more (the one that is never cut off with
  * it), and the one that is says so itself. Returns it. Gives up after PATIENCE_MS. */
 struct test_redis *fleet_until_failed_over(struct fleet *fleet);
-/* Until `redis` is a replica whose link is up. */
+/* Until `redis` is a replica whose link is up. Not for one that a sentinel is about to turn into
+ * one: with that it closes all its connections. */
 void fleet_until_follows(struct test_redis *redis);
+/* Until both have, or had at some moment, the same last entry of the log, or none. */
+void fleet_until_same(struct test_redis *primary, struct test_redis *replica);
 /* Until INFO replication of it has this text. */
 void fleet_until_says(struct test_redis *redis, const char *text);
