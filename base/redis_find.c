@@ -36,6 +36,7 @@ struct redis_find {
         /* sentinels */
         unsigned asked; /* in this search */
         unsigned older; /* of these: gave an epoch below ours */
+        bool believed;  /* one of them */
         struct redis_named newest_older;
         uint64_t epoch; /* of the primary we follow; 0 at first */
         bool watching;
@@ -122,6 +123,7 @@ static void next_turn(struct redis_find *find)
 static void believe(struct redis_find *find, const struct redis_named *named)
 {
         find->epoch = named->epoch;
+        find->believed = true;
         look_up(find, &named->primary);
 }
 
@@ -212,6 +214,7 @@ void redis_find_start(struct redis_find *find)
 {
         stop(find);
         find->asked = find->older = 0;
+        find->believed = false;
         if (find->at < find->addresses.n)
                 set_timer(find, 0); /* the same host's next address */
         else if (find->redirected)
@@ -234,6 +237,10 @@ bool redis_find_give_up(struct redis_find *find)
         redis_find_again(find);
         find->redirected = false;
         if (find->address->scheme == REDIS_UNIX)
+                return true;
+        /* Sentinels that were asked in vain stay in this order, so that the reason, which the last
+         * one gave, stays the same and is told once. */
+        if (find->address->scheme == REDIS_SENTINEL && !find->believed)
                 return true;
         next_turn(find);
         return was_redirected || find->address->scheme == REDIS_SENTINEL || find->cursor == 0;

@@ -65,6 +65,15 @@ static bool refuse(char why[WHY_SIZE], const char *what, const char *detail)
         return false;
 }
 
+const char *redis_greeting_auth_error(const char *text, const char *password)
+{
+        if (begins(text, "ERR unknown command"))
+                return "the server does not know the command";
+        if (password[0] != '\0' && strstr(text, password) != NULL)
+                return "refused, in words that repeat the password and are not shown";
+        return text;
+}
+
 /* A name helps whoever reads CLIENT LIST; a refusal harms nobody. But the first answer may be the
  * reason why the server is about to close the connection. */
 static bool accepts_name(const struct redis_reply *reply, char why[WHY_SIZE])
@@ -127,6 +136,11 @@ bool redis_greeting_accepts(const struct redis_options *options, enum redis_step
                                                         "INFO", "EXISTS", "PING" };
 
         switch (step) {
+        case STEP_AUTH:
+                return redis_type(reply) != REDIS_ERROR ||
+                       refuse(why, "AUTH",
+                              redis_greeting_auth_error(redis_text(reply, NULL),
+                                                        options->address.password));
         case STEP_NAME:
                 return accepts_name(reply, why);
         case STEP_INFO:

@@ -23,6 +23,11 @@ struct redis_words {
 void redis_greeting_words(const struct redis_options *options, enum redis_step step,
                           struct redis_words *ret_words);
 
+/* An error that answered AUTH, as it may be shown: Redis repeats the arguments of a command that it
+ * does not know, cut off somewhere, and AUTH may have been renamed. Borrowed from `text`, or
+ * static. */
+const char *redis_greeting_auth_error(const char *text, const char *password);
+
 /* False: the link must not come up, `why` says it to a person. INFO's answer goes into *server.
  * `peer` is for the sentence. A MOVED is accepted here: to follow it is the link's business. */
 must_check bool redis_greeting_accepts(const struct redis_options *options, enum redis_step step,

@@ -46,7 +46,9 @@ static bool field_is(const char *text, const char *name, const char *wanted)
 
 enum err redis_parse_info(const char *text, struct redis_server *ret_server)
 {
-        struct redis_server server = { .is_cluster = field_is(text, "redis_mode", "cluster"),
+        /* Valkey says server_mode where Redis says redis_mode. */
+        struct redis_server server = { .is_cluster = field_is(text, "redis_mode", "cluster") ||
+                                                     field_is(text, "server_mode", "cluster"),
                                        .is_primary = field_is(text, "role", "master") };
         char host[256], port[8], number[16];
 

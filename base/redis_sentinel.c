@@ -9,6 +9,7 @@
 #include <event2/event.h>
 
 #include "base/redis_dns.h"
+#include "base/redis_greeting.h"
 #include "base/redis_wire.h"
 
 struct redis_question {
@@ -90,12 +91,23 @@ static bool read_named(const struct redis_reply *reply, struct redis_named *ret_
         return true;
 }
 
+static void refused_password(struct redis_question *question, const char *text)
+{
+        char why[256];
+
+        snprintf(why, sizeof(why), "AUTH: %s",
+                 redis_greeting_auth_error(text, question->address->sentinel_password));
+        finish(question, NULL, why);
+}
+
 static void on_reply(void *owner, const struct redis_reply *reply)
 {
         struct redis_question *question = owner;
         struct redis_named named;
 
-        if (redis_type(reply) == REDIS_ERROR)
+        if (redis_type(reply) == REDIS_ERROR && question->expect_auth)
+                refused_password(question, redis_text(reply, NULL));
+        else if (redis_type(reply) == REDIS_ERROR)
                 finish(question, NULL, redis_text(reply, NULL));
         else if (question->expect_auth)
                 question->expect_auth = false;

@@ -32,10 +32,39 @@ static const char *fail(const char *what, const char *detail)
         return why;
 }
 
+/* Instead of OpenSSL's question on the terminal, which would stop the loop. */
+static int no_passphrase(char *text, int size, int for_writing, void *was_asked)
+{
+        (void)text;
+        (void)size;
+        (void)for_writing;
+        if (was_asked != NULL)
+                *(bool *)was_asked = true;
+        return 0;
+}
+
+static const char *load_key(SSL_CTX *context, const struct redis_address *address)
+{
+        bool apart = address->key_file[0] != '\0', was_asked = false;
+        const char *key = apart ? address->key_file : address->cert_file;
+        bool good;
+
+        SSL_CTX_set_default_passwd_cb_userdata(context, &was_asked);
+        good = SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1;
+        SSL_CTX_set_default_passwd_cb_userdata(context, NULL);
+        if (good)
+                return NULL;
+        if (!was_asked && apart)
+                return fail("cannot use key=", key);
+        ERR_clear_error();
+        if (was_asked)
+                return fail(key, " needs a passphrase: give a private key without one");
+        return fail(key, " has no private key in it: give &key=FILE");
+}
+
 static const char *load_files(SSL_CTX *context, const struct redis_address *address)
 {
         const char *cert = address->cert_file;
-        const char *key = address->key_file[0] != '\0' ? address->key_file : cert;
 
         if (address->ca_file[0] == '\0') {
                 if (SSL_CTX_set_default_verify_paths(context) != 1)
@@ -47,9 +76,7 @@ static const char *load_files(SSL_CTX *context, const struct redis_address *addr
                 return NULL;
         if (SSL_CTX_use_certificate_chain_file(context, cert) != 1)
                 return fail("cannot read cert=", cert);
-        if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1)
-                return fail("cannot use key=", key);
-        return NULL;
+        return load_key(context, address);
 }
 
 static bool is_address(const char *host)
@@ -66,15 +93,6 @@ static bool expect(SSL *ssl, const char *host)
                 return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
         SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
         return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
-}
-
-static int no_passphrase(char *text, int size, int for_writing, void *unused)
-{
-        (void)text;
-        (void)size;
-        (void)for_writing;
-        (void)unused;
-        return 0; /* instead of OpenSSL's question on the terminal, which would stop the loop */
 }
 
 struct bufferevent *redis_tls_bufferevent(struct event_base *base, int fd,

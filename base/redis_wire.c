@@ -231,8 +231,10 @@ static void on_event(struct bufferevent *bytes, short what, void *arg)
         else if (wire->options.tls != NULL &&
                  redis_tls_explain(bytes, wire->options.host, text, sizeof(text)))
                 broken(wire, "TLS", text);
-        else
-                broken(wire, "", error != 0 ? strerror(error) : "the server closed the connection");
+        else if (error != 0 && error != ECONNRESET && error != EPIPE)
+                broken(wire, "", strerror(error));
+        else /* how much of ours it had read is no different reason */
+                broken(wire, "", "the server closed the connection");
 }
 
 static void set_up_bytes(struct redis_wire *wire)

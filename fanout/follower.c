@@ -3,10 +3,11 @@
  *
  * Happy path: both links up -> the library is loaded -> FOLLOWER_LINK_UP -> the core asks for the
  * state -> state_reader -> on_install -> messages -> on_entries; a tick every TICK_MS lets the core
- * look at its clocks. Failure: a link breaks -> FOLLOWER_LINK_DOWN, the links mend themselves; a
- * load that fails (a read-only replica) is logged and no obstacle to reading; the functions are
- * gone -> loaded again; no memory for entries already taken over by the core, or a record among
- * them that cannot be remembered -> distrust: the state is read anew, so nothing is skipped. */
+ * look at its clocks, and the server is asked whether it is still a primary. Failure: a link breaks
+ * -> FOLLOWER_LINK_DOWN, the links mend themselves; a load that fails (a read-only replica) is
+ * logged and no obstacle to reading; the functions are gone -> loaded again; no memory for entries
+ * already taken over by the core, or a record among them that cannot be remembered -> distrust: the
+ * state is read anew, so nothing is skipped. */
 #include "fanout/follower.h"
 
 #include <stdio.h>
@@ -45,6 +46,7 @@ struct follower {
         struct state_reader *reader;         /* NULL: no state is being read */
         unsigned state_request;              /* the one it reads for */
         bool lost_said;                      /* of the loss that is being mended */
+        uint64_t role_asked_ms;              /* monotonic */
         unsigned messages;                   /* counted for drop_every */
         char link_why[160], answer_why[160]; /* the last trouble; empty = none */
 };
@@ -294,14 +296,43 @@ static void feed(struct follower *follower, const struct follower_input *input,
                 feed_kind(follower, FOLLOWER_FAILED, actions.request);
 }
 
+/* --- links ---------------------------------------------------------------------------------- */
+
+/* Whoever makes a primary a replica need not cut us off, and a replica that has lost its primary
+ * answers for ever what it last knew. */
+static void on_role(void *owner, const struct redis_reply *reply)
+{
+        struct follower *follower = owner;
+        struct redis_server now;
+
+        if (follower->destroying || reply == NULL || redis_type(reply) != REDIS_STRING ||
+            redis_parse_info(redis_text(reply, NULL), &now) != OK || now.is_primary)
+                return;
+        log_warn("PRIMARY-REFUSES", "peer=%s why=replica of=%s",
+                 log_quote(redis_peer(follower->commands)), log_quote(now.primary));
+        redis_drop(follower->subscriber, "it is a replica");
+        redis_drop(follower->commands, "it is a replica");
+}
+
+static void ask_role(struct follower *follower)
+{
+        const char *const info[] = { "INFO", "server", "replication" };
+
+        if (!follower->commands_up ||
+            clock_mono_ms() - follower->role_asked_ms < FOLLOWER_HEAD_EVERY_MS)
+                return;
+        follower->role_asked_ms = clock_mono_ms();
+        if (redis_command(follower->commands, on_role, follower, countof(info), info, NULL) != OK)
+                log_debug("PRIMARY-REFUSES", "not asked: the next second will do");
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
         (void)fd;
         (void)what;
+        ask_role(arg);
         feed_kind(arg, FOLLOWER_TICK, 0);
 }
-
-/* --- links ---------------------------------------------------------------------------------- */
 
 static void on_message(void *owner, const char *bytes, size_t len)
 {

@@ -182,7 +182,9 @@ static void on_waited(void *owner, const struct redis_reply *reply)
         struct waiter *waiter;
 
         (void)look_is_over(mine);
-        if (hold == NULL || !is_counted)
+        /* A new primary, perhaps, that does not sync what it is told: then nothing is committed on
+         * it. */
+        if (hold == NULL || !is_counted || primary_why_not_sound(hold->primary) != NULL)
                 return; /* the timer looks again */
         /* Those who came after this look was sent are meant as well: they came with an answer on
          * this link, and it was not behind our WAIT, so its command was before our write. */
@@ -223,7 +225,7 @@ static void look(struct hold *hold)
                 return; /* the timer tries again */
         key_format(key, hold->ns, KEY_TOUCH, NULL);
         snprintf(replicas, sizeof(replicas), "%u", primary_durability(hold->primary)->replicas);
-        snprintf(within, sizeof(within), "%d", HOLD_LOOK_MS);
+        snprintf(within, sizeof(within), "%d", HOLD_WAIT_MS);
         /* One after the other without a turn of the loop in between: they share a connection. */
         if (redis_command(redis, on_touched, mine, countof(touch), touch, NULL) == OK)
                 mine->due++;

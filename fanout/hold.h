@@ -14,7 +14,10 @@
 #include "fanout/primary.h"
 #include "proto/token.h"
 
-#define HOLD_LOOK_MS 100 /* one WAIT at most: so long everything behind it has to wait */
+#define HOLD_LOOK_MS 100 /* between two looks, where the answer to the first does not bring the second */
+/* One WAIT at most: so long everything behind it on the link has to wait. Each look is a new write, so replicas
+ * whose answer takes longer than this never hold anything: it is longer than any way around the world and back. */
+#define HOLD_WAIT_MS 400
 
 struct event_base;
 struct hold;

@@ -217,7 +217,8 @@ void account_text(const struct account *account, struct buf *out)
         report_reasons(&account->report, out, &separator);
         for (unsigned i = 0; i < account->n_judgements; i++)
                 if (!account->judgements[i].kept) {
-                        buf_printf(out, "%s%s", separator, account->judgements[i].sentence);
+                        buf_printf(out, "%s%s", strcmp(separator, ", ") == 0 ? ". " : separator,
+                                   account->judgements[i].sentence);
                         separator = " ";
                 }
         buf_char(out, '\n');

@@ -40,7 +40,7 @@ struct account {
         struct series series;
         struct watch watch;
         double zero_s; /* the moment it is all about, since the origin: the x axis counts from it */
-        const char *zero_label; /* "the start", "kill -9"; NULL: there was none */
+        char zero_label[40]; /* "start", "kill -9"; "": there was none */
         double lasted_s;
         unsigned n_figures, n_judgements, n_marks;
         struct figure figures[ACCOUNT_FIGURES_MAX];

@@ -111,8 +111,8 @@ struct json_t *account_object(const struct account *account, bool with_series)
         json_object_set_new(root, "lasted_s", json_real(account->lasted_s));
         json_object_set_new(root, "zero_s", json_real(account->zero_s));
         json_object_set_new(root, "zero",
-                            account->zero_label != NULL ? json_string(account->zero_label)
-                                                        : json_null());
+                            account->zero_label[0] != '\0' ? json_string(account->zero_label)
+                                                           : json_null());
         json_object_set_new(root, "figures", figures_json(account));
         json_object_set_new(root, "judgements", judgements_json(account));
         json_object_set_new(root, "marks", marks_json(account));

@@ -42,16 +42,23 @@ static bool new_line(struct curves *curves, size_t n, const char *name, unsigned
         return true;
 }
 
+/* Rows end with the last one in which something happened: quiet until the end is told, too. */
+static size_t rows_of(const struct account *account)
+{
+        double rows = account->lasted_s / series_row_s(&account->series);
+
+        return rows > (double)account->series.n ? (size_t)rows : account->series.n;
+}
+
 void curves_add_rate(struct curves *curves, const struct account *account,
                      enum series_column column, const char *name, unsigned colour,
                      enum plot_kind kind)
 {
         const struct series *series = &account->series;
         double row_s = series_row_s(series), *x, *y;
-        size_t rows = row_s < 1 ? (size_t)(1 / row_s + 0.5) : 1, n = series->n + rows;
+        size_t rows = row_s < 1 ? (size_t)(1 / row_s + 0.5) : 1, n = rows_of(account);
         uint64_t sum = 0;
 
-        /* As many rows more as a second has, so that the last of it is seen to pass. */
         if (series->n == 0 || !new_line(curves, n, name, colour, kind, &x, &y))
                 return;
         for (size_t i = 0; i < n; i++) {
@@ -71,14 +78,14 @@ void curves_add_share(struct curves *curves, const struct account *account,
         const struct series *series = &account->series;
         double row_s = series_row_s(series), sum = 0, *x, *y;
         double first = (from_s + account->zero_s) / row_s;
-        size_t skip = first > 0 ? (size_t)first : 0;
+        size_t skip = first > 0 ? (size_t)first : 0, n = rows_of(account);
 
-        if (skip >= series->n || whole <= 0 ||
-            !new_line(curves, series->n - skip, name, colour, PLOT_LINE, &x, &y))
+        if (skip >= n || whole <= 0 || !new_line(curves, n - skip, name, colour, PLOT_LINE, &x, &y))
                 return;
-        for (size_t i = 0; i < series->n; i++) {
-                sum += (double)series->rows[i][column];
-                if (less < SERIES_COLUMNS)
+        for (size_t i = 0; i < n; i++) {
+                if (i < series->n)
+                        sum += (double)series->rows[i][column];
+                if (i < series->n && less < SERIES_COLUMNS)
                         sum -= (double)series->rows[i][less];
                 if (i < skip)
                         continue;
@@ -102,7 +109,7 @@ void curves_add_histogram(struct curves *curves, const struct histogram *h, doub
         if (h->total == 0 || !new_line(curves, BARS, name, colour, kind, &x, &y))
                 return;
         for (size_t i = 0; i < BARS; i++)
-                x[i] = (double)i * width + (kind == PLOT_BARS ? 0 : width / 2);
+                x[i] = (double)(kind == PLOT_BARS ? i : i + 1) * width;
         for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
                 size_t bar = (size_t)((double)histogram_upper(i) / 1e3 / width);
 
@@ -110,6 +117,8 @@ void curves_add_histogram(struct curves *curves, const struct histogram *h, doub
                         y[bar < BARS ? bar : BARS - 1] +=
                             100 * (double)h->counts[i] / (double)h->total;
         }
+        for (size_t i = 1; i < BARS && kind != PLOT_BARS; i++)
+                y[i] += y[i - 1];
 }
 
 void curves_add_memory(struct curves *curves, const struct account *account, unsigned process,

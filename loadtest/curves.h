@@ -28,8 +28,8 @@ void curves_add_rate(struct curves *curves, const struct account *account,
 void curves_add_share(struct curves *curves, const struct account *account,
                       enum series_column column, enum series_column less, double whole,
                       double from_s, const char *name, unsigned colour);
-/* In ms, as bars of equal width up to a little beyond p99; what is beyond is in the last one.
- * Percent of all, so that two of different size can be compared. */
+/* In ms, in percent of all: as bars of equal width up to a little beyond p99, what is beyond being
+ * in the last one; or, as a line, how many had come by then, which two can be compared by. */
 void curves_add_histogram(struct curves *curves, const struct histogram *h, double upto_ms,
                           const char *name, unsigned colour, enum plot_kind kind);
 double curves_upto_ms(const struct histogram *h); /* for curves_add_histogram */

@@ -55,7 +55,7 @@ static const char style[] =
     "figcaption{color:var(--dim);font-size:.85rem;line-height:1.35;padding:.2rem 0 0 .5rem}"
     ".scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;"
     "font-size:.92rem}th,td{text-align:right;padding:.28rem .7rem;border-bottom:1px solid "
-    "var(--line);overflow-wrap:anywhere}th:first-child,td:first-child{text-align:left;"
+    "var(--line);overflow-wrap:break-word}th:first-child,td:first-child{text-align:left;"
     "padding-left:0}th{color:var(--dim);font-weight:600}";
 
 void html_begin(struct buf *out, const char *title)

@@ -422,18 +422,36 @@ static int list_scenarios(void)
         return EXIT_PASSED;
 }
 
+/* As it was typed, for the page: what it was measured with. */
+static void write_command(int argc, char **argv, char *out, size_t size)
+{
+        size_t n = (size_t)snprintf(out, size, "kickoff-herd");
+
+        for (int i = 1; i < argc && n < size; i++)
+                n += (size_t)snprintf(out + n, size - n, " %s", argv[i]);
+}
+
+static int refuse_operand(const char *odd)
+{
+        fprintf(
+            stderr,
+            scenario_find(odd) != NULL
+                ? "kickoff-herd: %s: name the scenario first: kickoff-herd SCENARIO [OPTION]...\n"
+                : "kickoff-herd: %s: is no scenario; kickoff-herd --list tells which there are, "
+                  "--help the options.\n",
+            odd);
+        return EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
+        static char command[1024];
         const struct scenario *scenario = argc > 1 ? scenario_find(argv[1]) : NULL;
-        bool is_named = scenario != NULL;
-        struct buf command = BUF_INIT;
+        int operands = scenario != NULL ? 1 : 0, first, status;
         struct wishes wishes;
-        int first, status;
 
-        scenario = is_named ? scenario : scenario_list[0];
-        buf_str(&command, "kickoff-herd");
-        for (int i = 1; i < argc; i++)
-                buf_printf(&command, " %s", argv[i]);
+        scenario = scenario != NULL ? scenario : scenario_list[0];
+        write_command(argc, argv, command, sizeof(command));
         scenario_mend_arguments(argc, argv);
         for (size_t i = 0; i < countof(options); i++) {
                 const char *own = scenario_default_of(scenario, options[i].name);
@@ -451,24 +469,11 @@ int main(int argc, char **argv)
         }
         if (wanted.list)
                 return list_scenarios();
-        if (first + (is_named ? 1 : 0) < argc) {
-                const char *odd = argv[first + (is_named ? 1 : 0)];
-
-                fprintf(
-                    stderr,
-                    scenario_find(odd) != NULL
-                        ? "kickoff-herd: %s: name the scenario first: kickoff-herd SCENARIO "
-                          "[OPTION]...\n"
-                        : "kickoff-herd: %s: is no scenario; kickoff-herd --list tells which there "
-                          "are, --help the options.\n",
-                    odd);
-                return EXIT_USAGE;
-        }
+        if (first + operands < argc)
+                return refuse_operand(argv[first + operands]);
         status = read_wishes(&wishes);
         if (status != EXIT_PASSED)
                 return status;
         watch_signals();
-        status = play(scenario, &wishes, command.failed ? "" : command.data);
-        buf_fini(&command);
-        return status;
+        return play(scenario, &wishes, command);
 }

@@ -177,15 +177,16 @@ static enum err wait_ready(struct nodes *nodes, struct node *node, char *ret_why
                         nap();
                         continue;
                 }
-                if (is_gone && WIFEXITED(node->status) && WEXITSTATUS(node->status) == 127)
+                if (is_gone && WIFEXITED(node->status) && WEXITSTATUS(node->status) == 127) {
                         snprintf(ret_why, 256,
                                  "%.150s could not be started: say where it is with "
                                  "--kickoffd",
                                  nodes->program);
-                else
-                        snprintf(ret_why, 256, "%s %s; its log is %s/%s.log", node->name,
-                                 is_gone ? "ended at once" : "was not ready in time", nodes->dir,
-                                 node->name);
+                        return ERR_NOT_FOUND;
+                }
+                snprintf(ret_why, 256, "%s %s; its log is %s/%s.log", node->name,
+                         is_gone ? "ended at once" : "was not ready in time", nodes->dir,
+                         node->name);
                 return ERR_UNAVAILABLE;
         }
         return OK;
@@ -256,10 +257,12 @@ enum err nodes_start(const struct nodes_options *options, struct nodes **ret_nod
         for (unsigned i = 0; i < nodes->n && err == OK; i++)
                 err = wait_ready(nodes, &nodes->all[i], ret_why);
         if (err != OK) {
-                if (err != ERR_UNAVAILABLE)
+                if (err != ERR_UNAVAILABLE && err != ERR_NOT_FOUND)
                         snprintf(ret_why, 256, "processes could not be started: %s", err_name(err));
                 end_all(nodes);
-                free(nodes); /* the directory stays: the log in it is what was asked to be read */
+                if (err != ERR_UNAVAILABLE) /* or else the log in it is to be read */
+                        remove_dir(nodes->dir);
+                free(nodes);
                 return ERR_UNAVAILABLE;
         }
         *ret_nodes = nodes;

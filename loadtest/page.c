@@ -116,17 +116,10 @@ static void fill_content(const struct page *page, struct curves *curves)
 
 static void fill_timing(const struct page *page, enum swarm_timing timing, struct curves *curves)
 {
-        double upto = 0;
+        const struct histogram *h = &page->accounts[0].report.result.timings[timing];
 
-        for (unsigned i = 0; i < page->n; i++) {
-                double own = curves_upto_ms(&page->accounts[i].report.result.timings[timing]);
-
-                upto = own > upto ? own : upto;
-        }
-        for (unsigned i = 0; i < page->n; i++)
-                curves_add_histogram(curves, &page->accounts[i].report.result.timings[timing], upto,
-                                     run_name(page, i), run_colour(page, i),
-                                     is_compared(page) ? PLOT_LINE : PLOT_BARS);
+        if (!is_compared(page))
+                curves_add_histogram(curves, h, curves_upto_ms(h), NULL, 0, PLOT_BARS);
 }
 
 static void fill_start(const struct page *page, struct curves *curves)
@@ -134,16 +127,20 @@ static void fill_start(const struct page *page, struct curves *curves)
         fill_timing(page, TIMING_START, curves);
 }
 
+static void fill_stages(const struct page *page, struct curves *curves)
+{
+        if (page->accounts[0].report.result.timings[TIMING_BESIDE].total == 0)
+                fill_timing(page, TIMING_STAGE, curves);
+}
+
 static void fill_connect(const struct page *page, struct curves *curves)
 {
-        if (!is_compared(page))
-                fill_timing(page, TIMING_CONNECT, curves);
+        fill_timing(page, TIMING_CONNECT, curves);
 }
 
 static void fill_back(const struct page *page, struct curves *curves)
 {
-        if (!is_compared(page))
-                fill_timing(page, TIMING_BACK, curves);
+        fill_timing(page, TIMING_BACK, curves);
 }
 
 static void fill_beside(const struct page *page, struct curves *curves)
@@ -205,10 +202,13 @@ static const struct sketch sketches[] = {
           "A screen switches when its device has been told and holds the content.", "" },
         { "Devices", "% of all devices", NULL, 100, fill_shares, NULL, "start" },
         { "Devices that hold the content", "% of devices", NULL, 100, fill_content, NULL, "" },
-        { "From the request to the device, beside slow ones", "% of deliveries", "ms", 0,
-          fill_beside, "The last value collects all that took longer.", "slow-readers" },
+        { "From the request to the other devices", "% had it by then", "ms", 100, fill_beside,
+          "Only devices that read at once are counted, in both lines.", "slow-readers" },
         { "From the producer's start to the device", "% of devices", "ms", 0, fill_start,
-          "The last value collects all that took longer.", "" },
+          "The last bar collects all that took longer.", "" },
+        { "From the producer's later signals to the device", "% of deliveries", "ms", 0,
+          fill_stages, "The last bar collects all that took longer, and all that was caught up on.",
+          "" },
         { "Without a session, until back", "% of returns", "ms", 0, fill_back,
           "The last bar collects all that took longer.", "" },
         { "From dialling to hello", "% of connections", "ms", 0, fill_connect,
@@ -244,7 +244,7 @@ static bool draw(const struct page *page, const struct sketch *sketch, bool is_f
         is_empty = curves.n == 0;
         snprintf(x_label, sizeof(x_label), "seconds from %s",
                  is_compared(page) ? "the start"
-                 : zero == NULL    ? "the beginning"
+                 : zero[0] == '\0' ? "the beginning"
                                    : zero);
         plot = (struct plot){ .title = sketch->title,
                               .x_label = sketch->x_label != NULL ? sketch->x_label : x_label,
@@ -273,14 +273,11 @@ static void add_plot(const struct page *page, const struct sketch *sketch, struc
         buf_fini(&svg);
 }
 
-static void add_plots(const struct page *page, struct buf *out)
+static void add_plots(const struct page *page, bool is_main, struct buf *out)
 {
         html_plots_begin(out);
         for (size_t i = 0; i < countof(sketches); i++)
-                if (is_first(&sketches[i], page))
-                        add_plot(page, &sketches[i], out);
-        for (size_t i = 0; i < countof(sketches); i++)
-                if (!is_first(&sketches[i], page))
+                if (is_first(&sketches[i], page) == is_main)
                         add_plot(page, &sketches[i], out);
         html_plots_end(out);
 }
@@ -307,20 +304,22 @@ static void add_tiles(const struct page *page, struct buf *out)
         html_tiles_begin(out);
         for (unsigned i = 0; i < page->accounts[0].n_figures; i++) {
                 const struct figure *figure = &page->accounts[0].figures[i], *other;
-                char one[64], value[140];
+                char one[64], value[140], what[140];
 
                 if (!figure->is_tile)
                         continue;
                 value_text(figure, one);
                 snprintf(value, sizeof(value), "%s", one);
+                snprintf(what, sizeof(what), "%s", figure->what);
                 other = is_compared(page) ? figure_of(&page->accounts[1], figure->key) : NULL;
                 if (other != NULL) {
                         char two[64];
 
                         value_text(other, two);
                         snprintf(value, sizeof(value), "%s → %s", one, two);
+                        snprintf(what, sizeof(what), "%s: without → with prefetch", figure->what);
                 }
-                html_tile(out, value, figure->what);
+                html_tile(out, value, what);
         }
         html_tiles_end(out);
 }
@@ -404,10 +403,11 @@ static bool all_passed(const struct page *page)
 void page_html(const struct page *page, struct buf *out)
 {
         const struct report *report = &page->accounts[0].report;
-        char title[TEXT_MAX], promise[TEXT_MAX];
+        char title[TEXT_MAX], promise[TEXT_MAX], devices[24];
         bool passed = all_passed(page);
 
-        snprintf(title, sizeof(title), "%s with %u devices", page->scenario->name, report->devices);
+        account_number(report->devices, devices);
+        snprintf(title, sizeof(title), "%s: %s devices", page->scenario->title, devices);
         snprintf(promise, sizeof(promise), "What must hold: %s.", page->scenario->promise);
         html_begin(out, title);
         html_verdict(out, title, passed,
@@ -420,8 +420,11 @@ void page_html(const struct page *page, struct buf *out)
                 if (page->accounts[i].report.trouble != NULL)
                         html_paragraph(out, page->accounts[i].report.trouble);
         add_tiles(page, out);
+        add_plots(page, true, out);
+        html_heading(out, "What held");
         add_sentences(page, out);
-        add_plots(page, out);
+        html_heading(out, "What happened when");
+        add_plots(page, false, out);
         add_table(page, out);
         add_circumstances(page, out);
         html_end(out);
@@ -431,6 +434,9 @@ void page_picture(const struct page *page, struct buf *out)
 {
         for (size_t i = 0; i < countof(sketches); i++)
                 if (is_first(&sketches[i], page) && draw(page, &sketches[i], true, out))
+                        return;
+        for (size_t i = 0; i < countof(sketches); i++)
+                if (draw(page, &sketches[i], true, out))
                         return;
 }
 

@@ -16,7 +16,7 @@ struct page {
 };
 
 void page_html(const struct page *page, struct buf *out);
-/* The first plot, as a file of its own. */
+/* The first plot that has something to show, as a file of its own. */
 void page_picture(const struct page *page, struct buf *out);
 /* All of it, every series too. */
 void page_json(const struct page *page, bool with_series, struct buf *out);

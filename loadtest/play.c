@@ -48,7 +48,7 @@ void play_mark(struct play *play, const char *label)
 void play_zero(struct play *play, const char *label)
 {
         play->account->zero_s = play_s(play);
-        play->account->zero_label = label;
+        snprintf(play->account->zero_label, sizeof(play->account->zero_label), "%s", label);
         play_mark(play, label);
 }
 

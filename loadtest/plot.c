@@ -18,6 +18,9 @@
 #define ROW        16
 #define LETTER     6.7 /* about the width of one, at 12 px */
 #define TICKS_X    7
+#define MARK_ROW   14
+#define MARK_ROWS  3
+#define MARKS_MAX  32
 #define TICKS_Y    5
 
 static const char *const light[PLOT_COLOURS] = { "#1f6fd0", "#d9542b", "#1b8a5a",
@@ -30,6 +33,9 @@ struct frame {
         struct buf *out;
         double x0, x1, y1;  /* of the data; y begins at 0 */
         double top, bottom; /* pixels */
+        double label_y;
+        double mark_x[MARKS_MAX]; /* where the label begins */
+        unsigned mark_row[MARKS_MAX];
 };
 
 double plot_step(double span, unsigned most)
@@ -203,28 +209,59 @@ static void draw_axes(const struct frame *frame)
                 plot_number(fabs(x) < step * 1e-6 ? 0 : x, text);
                 draw_text(frame->out, at, frame->bottom + 17, "middle", "dim", text);
         }
-        draw_text(frame->out, LEFT - 44, frame->top - 10, "start", "dim", plot->y_label);
+        draw_text(frame->out, LEFT - 44, frame->label_y, "start", "dim", plot->y_label);
         draw_text(frame->out, WIDTH - RIGHT, HEIGHT - 8, "end", "dim", plot->x_label);
+}
+
+static bool is_shown(const struct frame *frame, const struct plot_mark *mark)
+{
+        return mark->x >= frame->x0 && mark->x <= frame->x1;
+}
+
+/* Labels stand above the plot, where no line is: each in the first row that is free there. */
+static unsigned lay_out_marks(struct frame *frame)
+{
+        double ends[MARK_ROWS] = { 0 };
+        unsigned rows = 0;
+
+        for (unsigned i = 0; i < frame->plot->n_marks && i < MARKS_MAX; i++) {
+                const struct plot_mark *mark = &frame->plot->marks[i];
+                double width = LETTER * (double)strlen(mark->label) + 8, x;
+                unsigned row = 0;
+
+                if (!is_shown(frame, mark))
+                        continue;
+                x = pixel_x(frame, mark->x);
+                x = x + width > WIDTH ? WIDTH - width : x;
+                while (row < MARK_ROWS && ends[row] > x)
+                        row++;
+                frame->mark_x[i] = x;
+                frame->mark_row[i] = row; /* MARK_ROWS: no room, so without its label */
+                if (row == MARK_ROWS)
+                        continue;
+                ends[row] = x + width;
+                rows = row + 1 > rows ? row + 1 : rows;
+        }
+        return rows;
 }
 
 static void draw_marks(const struct frame *frame)
 {
-        unsigned row = 0;
-
-        for (unsigned i = 0; i < frame->plot->n_marks; i++) {
+        for (unsigned i = 0; i < frame->plot->n_marks && i < MARKS_MAX; i++) {
                 const struct plot_mark *mark = &frame->plot->marks[i];
-                double x = pixel_x(frame, mark->x), y = frame->top + 10 + (row % 3) * 14;
-                bool leftwards = x > WIDTH * 0.62;
+                double x = pixel_x(frame, mark->x), y;
 
-                if (!(mark->x >= frame->x0 && mark->x <= frame->x1))
+                if (!is_shown(frame, mark))
                         continue;
-                row++;
+                y = frame->top - 4 - MARK_ROW * frame->mark_row[i];
+                if (frame->mark_row[i] < MARK_ROWS)
+                        draw_text(frame->out, frame->mark_x[i] + 3, y, "start", "dim", mark->label);
+                else
+                        y = frame->top;
                 buf_printf(frame->out,
                            "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" class=\"axis\" "
                            "stroke=\"#76818f\" stroke-dasharray=\"3 3\"/>",
-                           x, frame->top, x, frame->bottom);
-                draw_text(frame->out, leftwards ? x - 4 : x + 4, y, leftwards ? "end" : "start",
-                          "dim", mark->label);
+                           x, y < frame->top ? y - 9 : y, x, frame->bottom);
         }
 }
 
@@ -320,7 +357,8 @@ void plot_svg(const struct plot *plot, struct buf *out)
         open_svg(plot, out);
         draw_text(out, 8, 18, "start", "ink head", plot->title);
         if (measure(&frame)) {
-                frame.top = draw_legend(&frame) + 32;
+                frame.label_y = draw_legend(&frame) + 22;
+                frame.top = frame.label_y + 10 + MARK_ROW * lay_out_marks(&frame);
                 frame.bottom = HEIGHT - BOTTOM;
                 draw_axes(&frame);
                 for (unsigned i = 0; i < plot->n_lines; i++)

@@ -28,7 +28,8 @@ static uint64_t not_prefetched(const struct report *report)
 {
         const struct swarm_counts *counts = &report->result.counts;
 
-        uint64_t missing = report->devices - counts->dead - counts->prefetched;
+        uint64_t settled = counts->dead + counts->prefetched;
+        uint64_t missing = report->devices > settled ? report->devices - settled : 0;
 
         if (report->no_prefetch || report->interrupted || missing < counts->prefetch_failed)
                 return counts->prefetch_failed;
@@ -230,7 +231,10 @@ void report_body(const struct report *report, struct buf *out)
                 add_timing(out, &result->timings[TIMING_PREFETCH]);
         }
         if (report->is_started) {
-                add_rate(out, "start", result->timings[TIMING_START].total, report->devices, 0);
+                uint64_t timed = result->timings[TIMING_START].total;
+
+                add_rate(out, "start", counts->told > timed ? counts->told : timed, report->devices,
+                         0);
                 add_timing(out, &result->timings[TIMING_START]);
                 draw(out, &result->timings[TIMING_START]);
         }

@@ -44,6 +44,7 @@ struct wishes { /* what the command line asks for; all borrowed */
 
 struct scenario {
         const char *name;     /* "reconnect-storm" */
+        const char *title;    /* of a page about it: a few words */
         const char *sentence; /* what happens */
         const char *promise;  /* what must hold, and is judged */
         /* Defaults that differ from those of `start`. */

@@ -53,6 +53,7 @@ static void judge(struct account *accounts, unsigned n)
 
 const struct scenario scenario_compare = {
         .name = "compare",
+        .title = "With and without prefetch",
         .sentence =
             "The stampede, then the spread, with the same number of devices: one picture of both.",
         .promise = "prefetch flattens the peak, and no screen is later for it",

@@ -49,6 +49,7 @@ static void judge(struct account *accounts, unsigned n)
 
 const struct scenario scenario_connect_storm = {
         .name = "connect-storm",
+        .title = "Everybody arrives at once",
         .sentence =
             "All devices connect in the same moment, as after a goal that everybody heard of.",
         .promise =

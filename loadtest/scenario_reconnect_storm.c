@@ -143,6 +143,7 @@ static void judge(struct account *accounts, unsigned n)
 
 const struct scenario scenario_reconnect_storm = {
         .name = "reconnect-storm",
+        .title = "A node dies",
         .sentence =
             "One of several nodes is killed with all its devices; a signal goes out while they "
             "are away.",

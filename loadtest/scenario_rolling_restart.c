@@ -158,6 +158,7 @@ static void judge(struct account *accounts, unsigned n)
 
 const struct scenario scenario_rolling_restart = {
         .name = "rolling-restart",
+        .title = "Nodes are restarted under signals",
         .sentence =
             "Nodes are ended in order and started again, one after the other, while signals go "
             "out.",

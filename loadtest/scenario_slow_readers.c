@@ -58,7 +58,7 @@ static enum err run(const struct wishes *wishes, struct account *accounts, unsig
         with = p99_ms(account, TIMING_BESIDE);
         account_tile(account, "p99_without_ms", "the others' p99 while all read", "ms", without);
         account_tile(account, "p99_beside_ms", "the others' p99 beside slow ones", "ms", with);
-        account_tile(account, "ratio", "of the two", "", without > 0 ? with / without : 0);
+        account_tile(account, "ratio", "times as long as while all read", "", without > 0 ? with / without : 0);
         account_tile(account, "slow", "devices read slowly or not at all", "", (double)excused);
         account_figure(account, "too_slow", "closed for being too slow (4008)", "",
                        (double)account->report.result.counts.too_slow);
@@ -85,6 +85,7 @@ static void judge(struct account *accounts, unsigned n)
 
 const struct scenario scenario_slow_readers = {
         .name = "slow-readers",
+        .title = "Some devices do not read",
         .sentence = "One in ten devices reads slowly or nothing, in turn with all reading.",
         .promise =
             "the others are told as soon as without them, and the slow ones are whole afterwards",

@@ -86,6 +86,7 @@ static void judge(struct account *accounts, unsigned n)
 
 const struct scenario scenario_soak = {
         .name = "soak",
+        .title = "A long while",
         .sentence =
             "For a long while devices drop out and come back, and signals go out at random.",
         .promise = "nothing is lost, and the memory of the nodes stays where it is",

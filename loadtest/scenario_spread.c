@@ -16,6 +16,7 @@ static void judge(struct account *accounts, unsigned n)
 
 const struct scenario scenario_spread = {
         .name = "spread",
+        .title = "With prefetch: the spread",
         .sentence =
             "Every device prefetches at a random moment of a window; the signal finds them ready.",
         .promise = "at the signal nobody asks for anything, and every screen switches",

@@ -16,6 +16,7 @@ static void judge(struct account *accounts, unsigned n)
 
 const struct scenario scenario_stampede = {
         .name = "stampede",
+        .title = "Without prefetch: the stampede",
         .sentence = "Nobody prefetches: at the signal every device fetches its content at once.",
         .promise = "even so every screen switches in the end, and no signal is lost",
         .defaults = { { "nodes", "1" },

@@ -38,6 +38,7 @@ static void judge(struct account *accounts, unsigned n)
 
 const struct scenario scenario_start = {
         .name = "start",
+        .title = "An event starts",
         .sentence =
             "Devices connect, prefetch and wait; then the event starts, and every one of them "
             "is told.",

@@ -3,6 +3,7 @@
 #include "fanout/fanout_metrics.h"
 
 #include "tests/fanout/node.h"
+#include "tests/fanout/replicas.h"
 
 Test(follower, an_empty_redis_gets_a_log_with_an_epoch_from_the_start)
 {
@@ -121,6 +122,40 @@ Test(follower, says_that_it_is_stale_when_redis_stands_still)
         cr_assert(eq(uint, node.installs, 1));
         node_stop(&node);
         fixture_stop(&f);
+}
+
+/* Whoever demotes a server need not cut its clients off, as a sentinel does. It answers all
+ * questions still, and nothing it says is news. */
+Test(follower, does_not_stay_with_a_server_that_became_a_replica)
+{
+        struct test_redis *first = server_start(), *second = server_start();
+        struct fixture f = fixture_start_on(first, "fsync");
+        struct redis_address address;
+        struct node node;
+        const char *why;
+        char url[80];
+
+        snprintf(url, sizeof(url), "redis://127.0.0.1:%u,127.0.0.1:%u", test_redis_port(first),
+                 test_redis_port(second));
+        cr_assert(eq(int, redis_parse_url(url, &address, &why), OK));
+        test_redis_follow(second, "127.0.0.1", test_redis_port(first));
+        node_start_as(&node, &f, address, 100, 0);
+        run_until(f.base, follower_is_ready(node.follower));
+        fixture_create(&f, "final");
+        run_until(f.base, head(&node) == 1 && server_has_entries(second, "1"));
+
+        test_redis_follow(second, NULL, 0);
+        test_redis_do(first, "REPLICAOF", "127.0.0.1", "1", NULL); /* nobody is there */
+        f.server = second;
+        address = fixture_address(second);
+        fixture_relink(&f, &address, "fsync");
+        cr_assert(
+            eq(int, fixture_command(&f, "final", COMMAND_START).outcome.kind, OUTCOME_COMMITTED));
+        run_until(f.base, head(&node) == 2 && follower_is_ready(node.follower));
+        cr_assert(eq(uint, node.installs, 1));
+        node_stop(&node);
+        fixture_stop(&f);
+        test_redis_destroy(first);
 }
 
 Test(follower, flushed_functions_are_repaired)

@@ -3,6 +3,7 @@
 #include "fanout/releaser.h"
 
 #include "tests/fanout/replicas.h"
+#include "tests/support/tcp_proxy.h"
 
 static void keep_version(void *owner, enum err err, const struct event *events, size_t n)
 {
@@ -70,6 +71,49 @@ Test(hold, what_n_replicas_hold_is_committed_and_names_its_durability)
         cr_assert(server_has_entries(fleet->replicas[0], "1"));
         expect_heard(fleet, 1);
         cr_assert(token_equal(&fleet->heard[0], &result.outcome.token));
+        fleet_stop(fleet);
+}
+
+Test(hold, replicas_on_another_continent_are_waited_for)
+{
+        struct fleet *fleet = fleet_start(1, "replicated:1");
+        char primary[32];
+        struct tcp_proxy *ocean;
+        struct result result;
+
+        snprintf(primary, sizeof(primary), "127.0.0.1:%u", test_redis_port(fleet->f.server));
+        ocean = tcp_proxy_start(primary, NULL, NULL);
+        for (unsigned way = 0; way < PROXY_DIRECTIONS; way++)
+                tcp_proxy_delay(ocean, way, 120);
+        test_redis_follow(fleet->replicas[0], "127.0.0.1", tcp_proxy_port(ocean));
+        result = fixture_create(&fleet->f, "final");
+        cr_assert(eq(int, result.outcome.kind, OUTCOME_COMMITTED), "%s", result.why);
+        expect_heard(fleet, 1);
+        fleet_stop(fleet);
+        tcp_proxy_destroy(ocean);
+}
+
+/* Settings are changed while a change waits for its replicas: it is not committed on them. */
+Test(hold, a_primary_that_no_longer_keeps_the_promise_releases_nothing)
+{
+        struct fleet *fleet = fleet_start(1, "replicated:1");
+        struct change start = change_with_key(COMMAND_START, "key-1");
+        struct result result;
+
+        fixture_create(&fleet->f, "final");
+        expect_heard(fleet, 1);
+        append_unheard(fleet, &start, &result);
+        test_redis_do(fleet->f.server, "CONFIG", "SET", "appendfsync", "no", NULL);
+        run_until(fleet->f.base, result.done || primary_why_not_sound(fleet->f.primary) != NULL);
+        cr_assert(not(result.done));
+        test_redis_resume(fleet->replicas[0]);
+        run_until(fleet->f.base, result.done);
+        cr_assert(eq(int, result.outcome.kind, OUTCOME_UNKNOWN), "%s", result.why);
+        expect_nothing_seen(fleet);
+        test_redis_do(fleet->f.server, "CONFIG", "SET", "appendfsync", "always", NULL);
+        result = fixture_do(&fleet->f, &start);
+        cr_assert(eq(int, result.outcome.kind, OUTCOME_REPLAYED), "%s", result.why);
+        expect_heard(fleet, 2);
         fleet_stop(fleet);
 }
 

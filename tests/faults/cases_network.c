@@ -65,7 +65,7 @@ FAULT(13, "the subscriber link stalls: nothing arrives, nothing is closed",
         token = change_once(s);
         CHECK_KEPT(crew_reaches(s->crew, &token, PATIENCE_MS), "line 5: a signal never came");
         connections = tcp_proxy_counts(s->to_redis).connections;
-        tcp_proxy_stall_subscribers(s->to_redis);
+        tcp_proxy_stall_who_said(s->to_redis, "SUBSCRIBE");
         begin_us = scene_now_us();
         token = change_once(s);
         CHECK_KEPT(crew_reaches(s->crew, &token, PATIENCE_MS), "line 5: a signal was not fetched");

@@ -185,6 +185,8 @@ FAULT(22,
         CHECK_KEPT(back.resets == 2 && back.last_reset == RESET_TRIMMED,
                    "line 6: the device had %u resets, the last as %s", back.resets,
                    reset_reason_name[back.last_reset]);
+        CHECK_KEPT(back.recovered == 0,
+                   "line 6: the device was told that it lost nothing, and then reset");
         CHECK_KEPT(crew_member(s->crew, 1).resets == 1,
                    "line 5: a device that had all was reset by the new node");
         scene_close(s);

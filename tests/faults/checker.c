@@ -467,7 +467,8 @@ void checker_judge(const struct ledger *ledger, const struct checker_rules *rule
         if (rules)
                 judge.rules = *rules;
         judge_requests(&judge);
-        judge_tags(&judge);
+        if (!judge.rules.numbers_may_fork)
+                judge_tags(&judge);
         judge_log(&judge);
         judge_devices(&judge);
 }

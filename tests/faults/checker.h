@@ -29,6 +29,10 @@ struct checker_rules {
          * allowed by line 15, if it is told: a signal that is missing is forgiven if a later reset
          * of that device, or of the whole log, is of another epoch. */
         bool loss_may_be_told;
+        /* Two primaries at once, or a tail that was lost and written anew before any node looked:
+         * one number then has two tags. Allowed if it is told, which lines 5 to 7 of each device
+         * see to. */
+        bool numbers_may_fork;
 };
 
 /* rules NULL = all strict. */

@@ -108,6 +108,10 @@ static void start_redis(struct scene *s)
                                         .dir = s->options.redis_dir };
         const char *a[12] = { NULL };
 
+        if (s->options.redis) {
+                s->redis = s->options.redis;
+                return;
+        }
         for (unsigned i = 0; s->options.redis_arguments && s->options.redis_arguments[i]; i++) {
                 check(i + 1 < countof(a));
                 a[i] = s->options.redis_arguments[i];
@@ -129,6 +133,20 @@ static void start_redis(struct scene *s)
                                  test_redis_port(s->redis));
                 s->to_redis = tcp_proxy_start(server, NULL, NULL);
         }
+}
+
+static void open_doors(struct scene *s, struct test_node *node)
+{
+        uint16_t *ports[] = { &node->port, &node->admin_port };
+        char server[40];
+
+        for (unsigned i = 0; i < countof(ports); i++) {
+                snprintf(server, sizeof(server), "127.0.0.1:%u", *ports[i]);
+                s->doors[i] = tcp_proxy_start(server, netns_enter, s->options.far);
+                *ports[i] = tcp_proxy_port(s->doors[i]);
+        }
+        snprintf(node->url, sizeof(node->url), "ws://127.0.0.1:%u", node->port);
+        snprintf(node->admin, sizeof(node->admin), "http://127.0.0.1:%u", node->admin_port);
 }
 
 void scene_start_node(struct scene *s, unsigned i)
@@ -155,12 +173,20 @@ void scene_start_node(struct scene *s, unsigned i)
         }
         if (s->options.redis_url)
                 redis = s->options.redis_url;
+        if (s->options.redis_urls[i])
+                redis = s->options.redis_urls[i];
         node->in_child = NULL;
         if (s->options.only_node == 0 || s->options.only_node == i + 1)
                 node->in_child = s->options.node_in_child;
         node->in_child_arg = s->options.node_in_child_arg;
+        if (s->options.far && s->options.far_node == i + 1) {
+                node->in_child = netns_enter;
+                node->in_child_arg = s->options.far;
+        }
         node_start(node, listen, admin, "--name", name, "--redis", redis, a[0], a[1], a[2], a[3],
                    a[4], a[5], a[6], a[7], a[8], a[9], a[10], NULL);
+        if (s->options.far && s->options.far_node == i + 1)
+                open_doors(s, node);
 }
 
 static void start_crew(struct scene *s)
@@ -215,6 +241,23 @@ struct scene *scene_open(const struct scene_options *options)
 
 /* --- the end --- */
 
+double scene_longest_pause_ms(const struct scene *s, uint64_t from_us)
+{
+        uint64_t longest_us = 0, last_us = from_us;
+
+        for (size_t i = 0; i < ledger_count(s->ledger); i++) {
+                const struct ledger_line *line = ledger_at(s->ledger, i);
+
+                if (line->kind != LEDGER_ANSWERED || line->status / 100 != 2 ||
+                    line->at_us < from_us)
+                        continue;
+                if (line->at_us > last_us && line->at_us - last_us > longest_us)
+                        longest_us = line->at_us - last_us;
+                last_us = line->at_us;
+        }
+        return (double)longest_us / 1000.0;
+}
+
 /* What a poller is told at this node's door; message_fini is the caller's. */
 static struct message ask_state(const struct test_node *node)
 {
@@ -266,7 +309,14 @@ static void read_truth(struct scene *s, const struct test_node *node, const char
         message_fini(&message);
 }
 
-/* An entry as XRANGE shows it: id, tag, <tag>, prev, <prev>, body, <body>; one line each. */
+static bool begins_with_id(const char *text)
+{
+        size_t digits = strspn(text, "0123456789");
+
+        return *text == '\0' || (digits > 0 && strncmp(text + digits, "-0\n", 3) == 0);
+}
+
+/* An entry as XRANGE shows it: its id, then names and values, one line each. */
 static void read_entry(struct scene *s, uint64_t epoch, char *id, char **rest)
 {
         struct event_state state = { 0 };
@@ -276,7 +326,7 @@ static void read_entry(struct scene *s, uint64_t epoch, char *id, char **rest)
         strcpy(line.name, "log");
         line.token.epoch = epoch;
         line.token.seq = strtoull(id, NULL, 10);
-        for (int i = 0; i < 3; i++) {
+        while (*rest && !begins_with_id(*rest)) {
                 name = strsep(rest, "\n");
                 value = strsep(rest, "\n");
                 if (!name || !value)
@@ -371,7 +421,10 @@ void scene_close(struct scene *s)
                         node_end(&s->nodes[i]);
         tcp_proxy_destroy(s->balancer);
         tcp_proxy_destroy(s->to_redis);
-        test_redis_destroy(s->redis);
+        for (unsigned i = 0; i < countof(s->doors); i++)
+                tcp_proxy_destroy(s->doors[i]);
+        if (!s->options.redis)
+                test_redis_destroy(s->redis);
         netns_destroy(s->space);
         ledger_destroy(s->ledger);
         free(s);

@@ -41,6 +41,14 @@ struct scene_options {
         void *node_in_child_arg;
         unsigned only_node; /* node_in_child is for node number only_node - 1 alone; 0 = for all */
         const char *redis_url; /* nodes are told this instead of the server's own: sentinel://... */
+        const char *redis_urls[SCENE_NODES_MAX]; /* the same for one node; NULL = as above */
+        /* The case has started it, and ends it: the primary of a fleet, say. The judgement reads the
+         * log in s->redis, so the case puts there whoever is the primary then. */
+        struct test_redis *redis;
+        /* Node number far_node - 1 lives in this space, and is reached from home whatever happens to
+         * the wire: through proxies that have an end in both. Not to be started again. */
+        struct netns *far;
+        unsigned far_node;
         struct checker_rules rules;
 };
 
@@ -51,6 +59,7 @@ struct scene {
         struct test_redis *redis;
         struct tcp_proxy *to_redis; /* or NULL */
         struct tcp_proxy *balancer; /* or NULL */
+        struct tcp_proxy *doors[2]; /* of the far node: devices', producers' */
         struct test_node nodes[SCENE_NODES_MAX];
         unsigned n_nodes;
         struct crew *crew;
@@ -80,5 +89,8 @@ bool scene_node_is_not_ready(void *node);
 unsigned scene_log_count(const struct test_node *node, const char *text);
 /* GET of a path at the devices' port; freed by answer_end. Status 0: no answer within 5 s. */
 struct answer scene_get(const struct test_node *node, const char *path);
+/* The longest time in which no change was acknowledged, among those after this moment. Only after
+ * scene_judge. */
+double scene_longest_pause_ms(const struct scene *scene, uint64_t from_us);
 /* The path of a file beside the test programs: a LD_PRELOAD library, say. */
 const char *scene_built(const char *name);

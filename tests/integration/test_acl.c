@@ -319,21 +319,8 @@ Test(acl, so_they_may_in_a_cluster)
         all_is_allowed_at(CLUSTER);
 }
 
-/* Of this build, as its --help says. */
-static bool has_mode_replicated(void)
-{
-        char *help;
-        bool has =
-            run_program(&help, "kickoffd", "--help", NULL) == 0 && strstr(help, "replicated");
-
-        free(help);
-        return has;
-}
-
 Test(acl, so_they_may_where_replicas_are_waited_for)
 {
-        if (!has_mode_replicated())
-                cr_skip_test("kickoffd has no --durability replicated:N");
         all_is_allowed_at(REPLICATED);
 }
 

@@ -117,6 +117,7 @@ struct lie {                             /* shared */
         _Atomic unsigned version, asked; /* version: odd while the address is written */
         char host[64];
         uint16_t port;
+        unsigned epoch;
 };
 
 struct fake_sentinel {
@@ -125,9 +126,9 @@ struct fake_sentinel {
         struct lie *lie;
 };
 
-static void answer_address(int fd, struct lie *lie)
+static void answer_address(int fd, struct lie *lie, const char *name)
 {
-        char host[64], port[8], text[160];
+        char host[64], port[8], epoch[16], text[320];
         unsigned version;
         int len;
 
@@ -135,9 +136,18 @@ static void answer_address(int fd, struct lie *lie)
                 version = lie->version;
                 memcpy(host, lie->host, sizeof(host));
                 snprintf(port, sizeof(port), "%u", lie->port);
+                snprintf(epoch, sizeof(epoch), "%u", lie->epoch);
         } while (version % 2 != 0 || version != lie->version);
         lie->asked++;
-        if (host[0])
+        if (name && host[0])
+                len = snprintf(text, sizeof(text),
+                               "*8\r\n$4\r\nname\r\n$%zu\r\n%s\r\n$2\r\nip\r\n$%zu\r\n%s\r\n"
+                               "$4\r\nport\r\n$%zu\r\n%s\r\n$12\r\nconfig-epoch\r\n$%zu\r\n%s\r\n",
+                               strlen(name), name, strlen(host), host, strlen(port), port,
+                               strlen(epoch), epoch);
+        else if (name)
+                len = snprintf(text, sizeof(text), "-ERR No such master with that name\r\n");
+        else if (host[0])
                 len = snprintf(text, sizeof(text), "*2\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n",
                                strlen(host), host, strlen(port), port);
         else
@@ -162,7 +172,9 @@ static bool serve_command(FILE *in, int fd, struct lie *lie)
                         snprintf(words[i], sizeof(words[i]), "%.63s", line);
         }
         if (strcasecmp(words[1], "get-master-addr-by-name") == 0)
-                answer_address(fd, lie);
+                answer_address(fd, lie, NULL);
+        else if (strcasecmp(words[0], "sentinel") == 0 && strcasecmp(words[1], "master") == 0)
+                answer_address(fd, lie, words[2]);
         else if (strcasecmp(words[0], "ping") == 0)
                 (void)!write(fd, "+PONG\r\n", 7);
         else if (strcasecmp(words[0], "subscribe") == 0)
@@ -226,7 +238,14 @@ struct fake_sentinel *fake_sentinel_start(const char *host, uint16_t port)
 
 void fake_sentinel_says(struct fake_sentinel *fake, const char *host, uint16_t port)
 {
+        fake_sentinel_says_of(fake, host, port, fake->lie->epoch);
+}
+
+void fake_sentinel_says_of(struct fake_sentinel *fake, const char *host, uint16_t port,
+                           unsigned epoch)
+{
         fake->lie->version++;
+        fake->lie->epoch = epoch;
         snprintf(fake->lie->host, sizeof(fake->lie->host), "%s", host ? host : "");
         fake->lie->port = port;
         fake->lie->version++;

@@ -32,11 +32,14 @@ void test_redis_follow(struct test_redis *redis, const char *host, uint16_t port
 
 /* -- a sentinel that says what the test wants -- */
 struct fake_sentinel;
-/* Listens at 127.0.0.1; a process of its own. Answers get-master-addr-by-name of any name with the
- * address given last, and everything else with OK or an empty list. */
+/* Listens at 127.0.0.1; a process of its own. Answers get-master-addr-by-name and SENTINEL MASTER of any
+ * name with the address given last, and everything else with OK or an empty list. */
 struct fake_sentinel *fake_sentinel_start(const char *host, uint16_t port);
 void fake_sentinel_says(struct fake_sentinel *fake, const char *host,
                         uint16_t port); /* NULL: knows none */
+/* The same, with the config-epoch that SENTINEL MASTER tells; 0 at first. */
+void fake_sentinel_says_of(struct fake_sentinel *fake, const char *host, uint16_t port,
+                           unsigned epoch);
 uint16_t fake_sentinel_port(const struct fake_sentinel *fake);
 unsigned fake_sentinel_asked(const struct fake_sentinel *fake); /* how often, so far */
 void fake_sentinel_destroy(struct fake_sentinel *fake);         /* NULL is fine */

@@ -33,11 +33,14 @@
 #define QUEUE_MAX     (4u << 20) /* bytes of one direction under way */
 #define CONNECT_MS    2000
 #define NO_TRUNCATION UINT64_MAX
+#define STALLS_MAX    16
+#define FIRST_WORDS   4096
 
 struct orders { /* shared: written by the test, read by the process; counters the other way round */
         _Atomic unsigned delay_ms[PROXY_DIRECTIONS], delay_second_ms;
         _Atomic int stalled[PROXY_DIRECTIONS], refuse;
         _Atomic unsigned stalls;       /* generation, as the next two */
+        char said[STALLS_MAX][32];     /* what is stalled by generation n + 1 */
         _Atomic unsigned cuts, resets; /* generations: a higher one ends what began before */
         _Atomic uint64_t truncate_after[PROXY_DIRECTIONS];
         _Atomic unsigned lose; /* messages still to be lost */
@@ -77,7 +80,8 @@ struct link {
         int fds[2]; /* client, server */
         struct flow flows[PROXY_DIRECTIONS];
         unsigned cuts, resets, stalls; /* generation at its begin */
-        bool is_subscriber, is_stalled;
+        struct buf first; /* what the client sent at first */
+        bool is_stalled;
         uint64_t number; /* from 1 */
         bool watches;    /* messages */
         int first_poll;  /* index of its two pollfds */
@@ -148,6 +152,7 @@ static void end_link(struct link *link, bool reset)
                 }
                 buf_fini(&link->flows[d].partial);
         }
+        buf_fini(&link->first);
         LIST_REMOVE(link, entry);
         free(link);
         orders->open--;
@@ -203,8 +208,8 @@ static bool read_flow(struct link *link, enum proxy_direction d)
 
         if (n < 0)
                 return errno == EAGAIN || errno == EINTR;
-        if (d == PROXY_TO_SERVER && n > 0 && memmem(bytes, (size_t)n, "SUBSCRIBE", 9))
-                link->is_subscriber = true;
+        if (d == PROXY_TO_SERVER && n > 0 && link->first.len < FIRST_WORDS)
+                buf_add(&link->first, bytes, (size_t)n);
         if (n == 0)
                 flow->ended = true;
         else if (d == PROXY_TO_CLIENT && link->watches)
@@ -260,8 +265,12 @@ static void serve_link(struct link *link)
                 end_link(link, link->resets != orders->resets);
                 return;
         }
-        if (link->stalls != orders->stalls)
-                link->is_stalled = link->is_subscriber;
+        for (; link->stalls < orders->stalls; link->stalls++) {
+                const char *said = orders->said[link->stalls];
+
+                if (memmem(link->first.data, link->first.len, said, strlen(said)))
+                        link->is_stalled = true;
+        }
         for (int d = 0; d < PROXY_DIRECTIONS && going; d++)
                 going = (!link->flows[d].is_readable || read_flow(link, d)) && write_flow(link, d);
         if (!going || (link->flows[0].passed_on && link->flows[1].passed_on))
@@ -494,8 +503,12 @@ void tcp_proxy_reset(struct tcp_proxy *proxy)
         proxy->orders->resets++;
 }
 
-void tcp_proxy_stall_subscribers(struct tcp_proxy *proxy)
+void tcp_proxy_stall_who_said(struct tcp_proxy *proxy, const char *text)
 {
+        unsigned n = proxy->orders->stalls;
+
+        check(n < STALLS_MAX && strlen(text) < sizeof(proxy->orders->said[n]));
+        strcpy(proxy->orders->said[n], text);
         proxy->orders->stalls++;
 }
 

@@ -31,9 +31,9 @@ void tcp_proxy_stall(struct tcp_proxy *proxy, enum proxy_direction direction, in
 
 void tcp_proxy_cut(struct tcp_proxy *proxy); /* FIN to both sides, now; bytes under way are lost */
 void tcp_proxy_reset(struct tcp_proxy *proxy); /* RST to both sides */
-/* Connections that have subscribed to a channel of Redis, and are there now, get nothing from the server any
- * more, until they end; others go on. */
-void tcp_proxy_stall_subscribers(struct tcp_proxy *proxy);
+/* Connections that are there now, and whose client sent this text among its first 4 KiB, get nothing from
+ * the server any more, until they end; others go on. "SUBSCRIBE", or a link's name. */
+void tcp_proxy_stall_who_said(struct tcp_proxy *proxy, const char *text);
 /* After so many further bytes of that direction, over all connections, the connection that carries
  * the last of them is cut. Once. */
 void tcp_proxy_truncate(struct tcp_proxy *proxy, enum proxy_direction direction, uint64_t bytes);
