@@ -1,13 +1,15 @@
 /* producer/cli/report.c -- `kickoff report`: how a signal is getting through. With --follow it asks
  * twice a second, and draws anew on a terminal, or prints a line per change; until all have
- * acknowledged, the time is over, or Ctrl-C. What a report looks like is report_view.c's. */
+ * acknowledged, the time is over, or Ctrl-C, which is left to end the program as it ends any other:
+ * at once, also while a node is slow to answer, and as a failure to whoever waits for the result.
+ * What a report looks like is report_view.c's. */
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -104,9 +106,24 @@ static void draw(const struct cli *cli, struct screen *screen, const json_t *ans
         buf_fini(&text);
 }
 
-/* False: nobody reads it any more. */
+/* Nothing in between: what ends us in the middle would leave the terminal without wrapped lines. */
+static bool write_whole(const struct buf *out)
+{
+        sigset_t ends, before;
+        bool good;
+
+        sigemptyset(&ends);
+        sigaddset(&ends, SIGINT);
+        sigaddset(&ends, SIGTERM);
+        sigprocmask(SIG_BLOCK, &ends, &before);
+        good = fwrite(out->data, 1, out->len, stdout) == out->len && fflush(stdout) == 0;
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        return good;
+}
+
+/* False: nobody reads it any more, which *ret_result judges. */
 static bool show(const struct cli *cli, struct screen *screen, const json_t *answer,
-                 const char *json)
+                 const char *json, enum cli_exit *ret_result)
 {
         struct buf out = BUF_INIT;
         bool good;
@@ -126,21 +143,17 @@ static bool show(const struct cli *cli, struct screen *screen, const json_t *ans
                 report_view_line(answer, &out);
                 buf_char(&out, '\n');
         }
-        good =
-            !out.failed && fwrite(out.data, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
+        errno = ENOMEM;
+        good = !out.failed && write_whole(&out);
+        if (!good && errno != EPIPE) { /* `| head` has seen what it wanted */
+                cli_say("cannot write the report: %m");
+                *ret_result = CLI_REFUSED;
+        }
         buf_fini(&out);
         return good;
 }
 
 /* --- following ------------------------------------------------------------------------------- */
-
-static bool was_interrupted(const sigset_t *signals, uint64_t within_ms)
-{
-        const struct timespec wait = { .tv_sec = (time_t)(within_ms / 1000),
-                                       .tv_nsec = (long)(within_ms % 1000) * 1000000 };
-
-        return sigtimedwait(signals, NULL, &wait) > 0;
-}
 
 static enum cli_exit run_follow(const struct cli *cli, const struct cli_plan *plan,
                                 struct screen *screen)
@@ -148,12 +161,7 @@ static enum cli_exit run_follow(const struct cli *cli, const struct cli_plan *pl
         uint64_t end_ms = clock_mono_ms() + (uint64_t)for_ms;
         json_t *answer = NULL, *before = NULL;
         enum cli_exit result;
-        sigset_t signals;
 
-        sigemptyset(&signals);
-        sigaddset(&signals, SIGINT);
-        sigaddset(&signals, SIGTERM);
-        sigprocmask(SIG_BLOCK, &signals, NULL);
         for (;;) {
                 bool is_over, is_read = true;
                 char *text;
@@ -162,7 +170,7 @@ static enum cli_exit run_follow(const struct cli *cli, const struct cli_plan *pl
                 if (result != CLI_DONE)
                         break;
                 if (before == NULL || screen->is_terminal || report_view_differs(answer, before))
-                        is_read = show(cli, screen, answer, text);
+                        is_read = show(cli, screen, answer, text, &result);
                 free(text);
                 is_over = report_view_is_complete(answer) || !is_read;
                 json_decref(before);
@@ -174,8 +182,7 @@ static enum cli_exit run_follow(const struct cli *cli, const struct cli_plan *pl
                         result = CLI_REFUSED;
                         break;
                 }
-                if (was_interrupted(&signals, ASK_EVERY_MS))
-                        break;
+                usleep(ASK_EVERY_MS * 1000);
         }
         json_decref(before);
         return result;
@@ -201,10 +208,10 @@ static enum cli_exit run_report(const struct cli *cli, char *const *operands, un
         result = ask_plan(cli, &plan, &answer, &text);
         if (result != CLI_DONE)
                 return result;
-        show(cli, &screen, answer, text);
+        (void)show(cli, &screen, answer, text, &result);
         json_decref(answer);
         free(text);
-        return CLI_DONE;
+        return result;
 }
 
 static const struct option report_options[] = {

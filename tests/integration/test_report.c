@@ -2,6 +2,8 @@
  * Redis. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <poll.h>
+#include <pty.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -309,4 +311,108 @@ Test(report, the_last_acks_before_a_drain_are_not_lost)
         node_end(&leaving);
         node_end(&stays);
         test_redis_destroy(redis);
+}
+
+/* --- Ctrl-C ---------------------------------------------------------------------------------- */
+
+struct terminal { /* `kickoff report latest --follow` in one of its own */
+        pid_t pid;
+        int fd;
+        char shown[65536];
+        size_t len;
+        const char *awaited;
+};
+
+static void terminal_start(struct terminal *terminal, const struct test_node *node)
+{
+        const char *dir = getenv("KICKOFF_BIN_DIR");
+        char path[512];
+
+        snprintf(path, sizeof(path), "%s/kickoff", dir != NULL ? dir : KICKOFF_BIN_DIR);
+        memset(terminal, 0, sizeof(*terminal));
+        terminal->pid = forkpty(&terminal->fd, NULL, NULL, NULL);
+        if (terminal->pid == 0) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
+                execl(path, path, "--admin", node->admin, "report", "latest", "--follow", NULL);
+                _exit(127);
+        }
+        cr_assert(gt(int, terminal->pid, 0));
+}
+
+static bool has_shown(void *arg)
+{
+        struct terminal *terminal = arg;
+        struct pollfd ready = { .fd = terminal->fd, .events = POLLIN };
+
+        while (poll(&ready, 1, 0) > 0) {
+                ssize_t n = read(terminal->fd, terminal->shown + terminal->len,
+                                 sizeof(terminal->shown) - 1 - terminal->len);
+
+                if (n <= 0)
+                        break;
+                terminal->len += (size_t)n;
+        }
+        terminal->shown[terminal->len] = '\0';
+        return strstr(terminal->shown, terminal->awaited) != NULL;
+}
+
+/* Ctrl-C as it is typed; the node may be stopped, so that no answer comes. */
+static void ends_as_interrupted(struct test_node *node, bool node_hangs)
+{
+        struct terminal terminal;
+        int status;
+
+        terminal_start(&terminal, node);
+        terminal.awaited = "written 1";
+        wait_until(has_shown, &terminal, "the first report");
+        if (node_hangs)
+                kill(node->pid, SIGSTOP);
+        cr_assert(eq(int, (int)write(terminal.fd, "\003", 1), 1));
+        cr_assert(eq(int, waitpid(terminal.pid, &status, 0), terminal.pid));
+        if (node_hangs)
+                kill(node->pid, SIGCONT);
+        cr_assert(eq(int, WIFSIGNALED(status), 1));
+        cr_assert(eq(int, WTERMSIG(status), SIGINT));
+        /* The last word to the terminal is that lines are wrapped again; the cursor was never
+         * hidden. */
+        terminal.awaited = "\033[?7h";
+        cr_assert(has_shown(&terminal));
+        for (char *at = terminal.shown, *off; (off = strstr(at, "\033[?7l")) != NULL; at = off + 1)
+                cr_assert(strstr(off, "\033[?7h") != NULL);
+        cr_assert(strstr(terminal.shown, "\033[?25") == NULL);
+        close(terminal.fd);
+}
+
+Test(report, ctrl_c_ends_the_following_at_once_as_a_failure_and_leaves_the_terminal_well)
+{
+        struct test_node node = { 0 };
+        struct recorder silent;
+
+        node_start(&node, "--ack-spread=60s", NULL);
+        recorder_start(&silent, &node, "tv-1", NULL, ENCODING_JSON); /* never run, so never acks */
+        create_event(&node, "final");
+        ends_as_interrupted(&node, false);
+        ends_as_interrupted(&node, true);
+        recorder_end(&silent);
+        node_end(&node);
+}
+
+Test(report, that_cannot_be_written_is_no_success)
+{
+        struct test_node node = { 0 };
+        const char *dir = getenv("KICKOFF_BIN_DIR");
+        char command[700];
+        int status;
+
+        node_start(&node, NULL);
+        create_event(&node, "final");
+        snprintf(command, sizeof(command), "%s/kickoff --admin %s report latest >/dev/full",
+                 dir != NULL ? dir : KICKOFF_BIN_DIR, node.admin);
+        status = system(command);
+        cr_assert(eq(int, WIFEXITED(status), 1));
+        cr_assert(eq(int, WEXITSTATUS(status), 1));
+        snprintf(command, sizeof(command), "%s/kickoff --admin %s report latest | true",
+                 dir != NULL ? dir : KICKOFF_BIN_DIR, node.admin);
+        cr_assert(zero(int, system(command)));
+        node_end(&node);
 }
