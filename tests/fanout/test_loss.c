@@ -343,6 +343,36 @@ Test(loss, an_older_copy_leads_forward_never_back)
         fixture_stop(&f);
 }
 
+/* Nobody releases what is held back: a fleet that went back from replicated:N too early, perhaps.
+ */
+Test(loss, a_log_that_holds_something_back_is_renewed_later_and_why_is_said)
+{
+        struct fixture f = fixture_start();
+        struct node node;
+        char *record;
+
+        node_start(&node, &f, 100, 0);
+        fixture_create(&f, "final");
+        run_until(f.base, head(&node) == 1);
+        record = test_redis_ask(f.server, "HGET", EVENTS, "final", NULL);
+        test_redis_do(f.server, "DEL", LOG, NULL);
+        test_redis_do(f.server, "XADD", LOG, "1-0", "tag", "00000000000000a1", "prev",
+                      "00000000000000aa", "body", "{}", NULL);
+        test_redis_do(f.server, "XADD", LOG, "2-0", "tag", "00000000000000a2", "prev",
+                      "00000000000000a1", "body", "{}", "event", "final", "before", record, NULL);
+        test_redis_do(f.server, "HSET", META, "seq", "2", "tag", "00000000000000a2", "mark", "1",
+                      "mark_tag", "00000000000000a1", NULL);
+        run_until(f.base, strstr(follower_why_not_ready(node.follower), "held back") != NULL);
+        cr_assert(eq(uint, node.installs, 1));
+
+        test_redis_do(f.server, "HSET", META, "mark", "2", "mark_tag", "00000000000000a2", NULL);
+        run_until(f.base, follower_is_ready(node.follower));
+        cr_assert(eq(uint, generation(&node), 2));
+        free(record);
+        node_stop(&node);
+        fixture_stop(&f);
+}
+
 Test(loss, a_user_that_may_not_write_waits)
 {
         struct fixture f = fixture_start();
