@@ -111,6 +111,14 @@ static enum err judge(const struct redis_reply *reply, enum durability_mode want
         return err;
 }
 
+/* Says nothing of rights: it will answer when it is done. */
+static bool is_busy(const struct redis_reply *reply)
+{
+        const char *text = redis_text(reply, NULL);
+
+        return strncmp(text, "BUSY ", 5) == 0 || strncmp(text, "LOADING ", 8) == 0;
+}
+
 static void on_answer(void *owner, const struct redis_reply *reply)
 {
         struct asking asking = *(struct asking *)owner;
@@ -123,6 +131,9 @@ static void on_answer(void *owner, const struct redis_reply *reply)
                 buf_str(&why, "Redis did not answer when asked for its settings");
         } else if (asking.wanted == DURABILITY_MEMORY) {
                 err = OK; /* any answer will do: nothing was promised */
+        } else if (redis_type(reply) == REDIS_ERROR && is_busy(reply)) {
+                err = ERR_TIMEOUT;
+                buf_str(&why, redis_text(reply, NULL));
         } else if (redis_type(reply) == REDIS_ERROR) {
                 err = ERR_IO;
                 buf_printf(

@@ -23,7 +23,8 @@ must_check enum err durability_parse(const char *text, struct durability *ret, c
 /* As acknowledgements name it: "memory", "fsync", "replicated:2". */
 void durability_format(const struct durability *durability, char text[DURABILITY_TEXT_MAX + 1]);
 
-/* OK; ERR_CONFLICT: the settings cannot keep it, `why` has the exact lines to change; ERR_TIMEOUT;
+/* OK; ERR_CONFLICT: the settings cannot keep it, `why` has the exact lines to change; ERR_TIMEOUT: no
+ * answer, or it is busy;
  * ERR_IO: could not be asked (an ACL without CONFIG GET: `why` says how to allow it). */
 typedef void durability_fn(void *owner, enum err err, const char *why);
 must_check enum err durability_check(struct redis *redis, enum durability_mode wanted,

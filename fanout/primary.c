@@ -161,7 +161,7 @@ static void on_info(void *owner, const struct redis_reply *reply)
         primary->identity_why[0] = '\0';
         if (!is_known && reply != NULL) {
                 snprintf(primary->identity_why, sizeof(primary->identity_why),
-                         "Redis does not say who it is (%.160s): allow the user +info",
+                         "Redis does not say who it is (%.160s); its user needs +info",
                          redis_type(reply) == REDIS_ERROR ? redis_text(reply, NULL)
                                                           : "an answer without role and ids");
         } else if (is_known && !now.is_primary) {

@@ -164,6 +164,36 @@ Test(primary, settings_that_are_weakened_under_it_are_told_once_and_noticed_when
         fixture_stop(&f);
 }
 
+/* A node that has just started must not take it for a Redis that hides its settings, and end. */
+Test(primary, a_busy_redis_does_not_count_as_one_that_hides_its_settings)
+{
+        struct fixture f = fixture_start();
+        struct redis *other = fixture_link(f.base, f.server);
+        struct refusals refusals = { 0 };
+        struct primary_options options = { .address = fixture_address(f.server),
+                                           .ns = NS,
+                                           .durability = { .mode = DURABILITY_FSYNC } };
+        const struct primary_callbacks callbacks = { .on_refused = on_refused, .owner = &refusals };
+        const char *const work[] = { "EVAL", "while true do end", "0" };
+        struct primary *mine;
+        uint64_t until_ms;
+
+        cr_assert(eq(int, primary_create(f.base, &options, &callbacks, &mine), OK));
+        run_until(f.base, primary_why_not_writable(mine) == NULL);
+        test_redis_do(f.server, "CONFIG", "SET", "busy-reply-threshold", "10", NULL);
+        cr_assert(eq(int, redis_command(other, NULL, NULL, countof(work), work, NULL), OK));
+        run_until(f.base, primary_why_not_sound(mine) != NULL);
+        until_ms = clock_mono_ms() + PRIMARY_ASK_EVERY_MS; /* both questions were answered */
+        run_until(f.base, clock_mono_ms() > until_ms);
+        cr_assert(eq(uint, refusals.n, 0), "%s", refusals.why);
+        cr_assert(primary_why_not_sound(mine) != NULL);
+        test_redis_do(f.server, "SCRIPT", "KILL", NULL);
+        run_until(f.base, primary_why_not_writable(mine) == NULL);
+        primary_destroy(mine);
+        redis_destroy(other);
+        fixture_stop(&f);
+}
+
 Test(primary, fewer_replicas_than_promised_stop_changes_and_nothing_else)
 {
         struct fleet *fleet = fleet_start(1, "replicated:2");
