@@ -231,23 +231,41 @@ static void on_report(void *owner, const struct swarm_counts *counts)
         }
 }
 
-static void run_swarm(void (*with_script)(const struct swarm_counts *))
+static struct series series;
+
+static void on_sample(void *owner, const struct series_sample *sample)
 {
-        const struct swarm_options options = { .n = DEVICES,
-                                               .targets = node.targets,
-                                               .n_targets = 1,
-                                               .event = "cup",
-                                               .encodings = SWARM_BOTH,
-                                               .seed = 42,
-                                               .board = &board,
-                                               .report_every_ms = 1 };
+        series_add(owner, sample);
+}
+
+/* `options`: what is not as in most tests. */
+static void run_swarm_as(struct swarm_options options,
+                         void (*with_script)(const struct swarm_counts *))
+{
         struct swarm *swarm;
 
+        options.n = DEVICES;
+        options.targets = node.targets;
+        options.n_targets = 1;
+        options.event = "cup";
+        options.encodings = SWARM_BOTH;
+        options.seed = 42;
+        options.board = &board;
+        options.report_every_ms = 1;
+        options.on_sample = on_sample;
+        options.sample_owner = &series;
+        board.origin_us = clock_mono_us();
+        series_fini(&series);
         script = with_script;
         deadline_ms = clock_mono_ms() + 20000;
         cr_assert(eq(int, swarm_create(&options, on_report, NULL, &swarm), OK));
         swarm_run(swarm, &result);
         swarm_destroy(swarm);
+}
+
+static void run_swarm(void (*with_script)(const struct swarm_counts *))
+{
+        run_swarm_as((struct swarm_options){ 0 }, with_script);
 }
 
 static void finish_if(bool done)
@@ -406,4 +424,160 @@ Test(swarm, refusal_for_good_is_not_asked_again)
         cr_assert(eq(u64, result.counts.gave_up, DEVICES));
         cr_assert(eq(uint, node.connects, DEVICES));
         cr_assert(eq(u64, result.counts.last_refusal, 403));
+}
+
+/* --- devices as they are --------------------------------------------------------------------- */
+
+static uint64_t count_role(const struct model *model, enum model_role role)
+{
+        uint64_t n = 0;
+
+        for (uint32_t i = 0; i < DEVICES; i++)
+                n += model_role(model, i) == role;
+        return n;
+}
+
+static const struct model some_dead = { .dead = 2000 }, some_slow = { .slow = 5000 };
+static uint64_t brisk;
+
+static void script_one_signal(const struct swarm_counts *counts)
+{
+        if (step == 0 && counts->prefetched == brisk && counts->connected_once == DEVICES) {
+                node_broadcast(1);
+                step = 1;
+        } else if (step == 1) {
+                finish_if(counts->at_head == brisk && counts->judged_seq == 1);
+        }
+}
+
+Test(swarm, nothing_is_expected_of_the_dead)
+{
+        brisk = count_role(&some_dead, MODEL_BRISK);
+        run_swarm_as((struct swarm_options){ .model = some_dead }, script_one_signal);
+        cr_assert(lt(u64, brisk, DEVICES));
+        cr_assert(eq(u64, result.counts.dead, DEVICES - brisk));
+        cr_assert(eq(u64, result.counts.excused, DEVICES - brisk));
+        cr_assert(eq(u64, result.counts.tally.delivered, brisk));
+        cr_assert(eq(u64, result.counts.behind, 0));
+        cr_assert(eq(u64, result.counts.connected_once, DEVICES), "they did connect");
+}
+
+static void script_sleep(const struct swarm_counts *counts)
+{
+        uint64_t stuck = count_role(&some_slow, MODEL_STUCK);
+
+        if (step == 0 && counts->prefetched == DEVICES) {
+                board.base_version = 10;
+                board.asked_us[0] = clock_wall_ms() * 1000;
+                node_broadcast(1);
+                step = 1;
+        } else if (step == 1 && counts->judged_seq == 1 && counts->at_head == brisk) {
+                node_broadcast(2);
+                step = 2;
+        } else if (step == 2 && counts->judged_seq == 2 && counts->at_head == brisk) {
+                cr_expect(le(u64, counts->tally.delivered, 2 * (DEVICES - stuck)),
+                          "who is stuck reads nothing");
+                board.is_asleep = 0;
+                step = 3;
+        } else if (step == 3) {
+                finish_if(counts->at_head == DEVICES);
+        }
+}
+
+Test(swarm, the_slow_are_excused_while_they_sleep_and_whole_when_they_wake)
+{
+        brisk = count_role(&some_slow, MODEL_BRISK);
+        board.is_asleep = 1;
+        run_swarm_as((struct swarm_options){ .model = some_slow }, script_sleep);
+        cr_assert(lt(u64, brisk, DEVICES));
+        cr_assert(eq(u64, result.counts.excused, 0));
+        cr_assert(eq(u64, result.counts.tally.delivered, 2 * DEVICES));
+        cr_assert(eq(u64, result.counts.flawed, 0));
+        cr_assert(eq(u64, result.timings[TIMING_START].total, brisk),
+                  "how late the others were is their own doing");
+        cr_assert(eq(u64, result.counts.told, DEVICES));
+}
+
+static void script_stampede(const struct swarm_counts *counts)
+{
+        if (step == 0 && counts->connected_once == DEVICES) {
+                cr_expect(zero(u64, counts->prefetched));
+                board.base_version = 10;
+                board.asked_us[0] = clock_wall_ms() * 1000;
+                node_broadcast(1);
+                step = 1;
+        } else if (step == 1) {
+                finish_if(counts->shown == DEVICES);
+        }
+}
+
+Test(swarm, in_a_stampede_all_fetch_when_they_are_told)
+{
+        run_swarm_as((struct swarm_options){ .fetches_at_start = true,
+                                             .fetch_slots = DEVICES,
+                                             .late_ms = 60000,
+                                             .model = { .think_ms = 5, .jitter_ms = 5 } },
+                     script_stampede);
+        cr_assert(eq(u64, result.counts.told, DEVICES));
+        cr_assert(eq(u64, result.counts.prefetched, DEVICES));
+        cr_assert(eq(u64, result.counts.shown_late, 0));
+        cr_assert(eq(u64, result.timings[TIMING_SHOWN].total, DEVICES));
+        cr_assert(eq(u64, series_total(&series, SERIES_REQUESTS), DEVICES));
+        cr_assert(eq(u64, series_total(&series, SERIES_SHOWN), DEVICES));
+}
+
+Test(swarm, a_screen_that_waits_for_its_content_is_late)
+{
+        run_swarm_as((struct swarm_options){ .fetches_at_start = true,
+                                             .late_ms = 0,
+                                             .model = { .think_ms = 0, .jitter_ms = 0 } },
+                     script_stampede);
+        cr_assert(eq(u64, result.counts.shown_late, DEVICES));
+}
+
+static void script_herd_cuts(const struct swarm_counts *counts)
+{
+        if (step == 0 && counts->prefetched == DEVICES) {
+                node_broadcast(1);
+                step = 1;
+        } else if (step == 1 && counts->at_head == DEVICES) {
+                board.cut_round = 1;
+                step = 2;
+        } else if (step == 2) {
+                finish_if(counts->reconnects == DEVICES);
+        }
+}
+
+Test(swarm, a_cut_of_the_herds_own_ends_every_connection_once)
+{
+        run_swarm(script_herd_cuts);
+        cr_assert(eq(u64, result.counts.cut, DEVICES));
+        cr_assert(eq(u64, result.counts.flawed, 0));
+        cr_assert(eq(u64, result.timings[TIMING_BACK].total, DEVICES));
+        cr_assert(eq(u64, series_total(&series, SERIES_WELCOMES), 2 * DEVICES));
+        cr_assert(eq(u64, series_total(&series, SERIES_BACK), DEVICES));
+        cr_assert(eq(u64, series_total(&series, SERIES_ENDS), DEVICES));
+}
+
+static void script_churn(const struct swarm_counts *counts)
+{
+        if (step == 0 && counts->prefetched == DEVICES) {
+                node_broadcast(1);
+                board.churn = 100 * 60 * MODEL_SHARE_WHOLE / DEVICES; /* 100 each second */
+                step = 1;
+        } else if (step == 1 && counts->churned >= 6) {
+                board.churn = 0;
+                step = 2;
+        } else if (step == 2) {
+                finish_if(counts->open == DEVICES && counts->at_head == DEVICES);
+        }
+}
+
+Test(swarm, who_drops_out_comes_back_by_its_token)
+{
+        run_swarm(script_churn);
+        cr_assert(ge(u64, result.counts.churned, 6));
+        cr_assert(eq(u64, result.counts.reconnects, result.counts.churned));
+        cr_assert(eq(u64, result.counts.tally.resets[RESET_NEW], 0));
+        cr_assert(eq(u64, result.counts.flawed, 0));
 }
