@@ -22,8 +22,9 @@
 #define THREADS_MAX 8
 #define STACK_BYTES (512 * 1024)          /* nsswitch modules are hungry */
 #define KNOWN_MAX   (REDIS_HOSTS_MAX + 4) /* hosts of the URL, and what they pointed to last */
-#define SILENT_WITH_KNOWN_MS \
-        500 /* so long is asked for news of a name whose last address we know */
+#define SILENT_WITH_KNOWN_MS                                                                     \
+        500 /* so long at most, and half of the time there is, is asked for news of a known name \
+             */
 
 struct known { /* the address that worked last */
         char host[256];
@@ -260,8 +261,9 @@ enum err redis_dns_ask(struct redis_dns *dns, const char *host, uint16_t port, u
                 lookup->job = create_job(lookup);
                 if (lookup->job == NULL)
                         lookup->why = "the resolver does not answer";
-                if (find_known(dns, host) != NULL && timeout_ms > SILENT_WITH_KNOWN_MS)
-                        timeout_ms = SILENT_WITH_KNOWN_MS;
+                if (find_known(dns, host) != NULL)
+                        timeout_ms = timeout_ms / 2 < SILENT_WITH_KNOWN_MS ? timeout_ms / 2
+                                                                           : SILENT_WITH_KNOWN_MS;
                 if (lookup->job != NULL)
                         wait = (struct timeval){ timeout_ms / 1000, timeout_ms % 1000 * 1000 };
         }

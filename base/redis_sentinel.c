@@ -14,6 +14,7 @@
 
 struct redis_question {
         struct event_base *base;
+        struct redis_dns *dns;
         const struct redis_address *address;
         struct redis_host sentinel;
         redis_named_fn *done;
@@ -47,6 +48,10 @@ static void finish(struct redis_question *question, const struct redis_named *na
         void *owner = question->owner;
         char text[512];
 
+        if (named != NULL)
+                redis_dns_worked(question->dns, question->sentinel.host,
+                                 &question->addresses.address[question->at],
+                                 question->addresses.len[question->at]);
         snprintf(text, sizeof(text), "sentinel %s:%u: %.200s", question->sentinel.host,
                  question->sentinel.port, why);
         redis_question_destroy(question);
@@ -199,6 +204,7 @@ enum err redis_question_create(struct event_base *base, struct redis_dns *dns,
         if (question == NULL)
                 return ERR_NOMEM;
         question->base = base;
+        question->dns = dns;
         question->address = address;
         question->sentinel = *sentinel;
         question->timeout_ms = timeout_ms;

@@ -7,6 +7,7 @@
 
 #include "base/redis_dns.h"
 #include "tests/support/redis_server.h"
+#include "tests/support/sentinel.h"
 
 static atomic_int asked;
 static int release[2] = {
@@ -140,6 +141,30 @@ Test(redis_dns, while_the_resolver_is_silent_the_last_address_that_worked_is_use
         cr_assert(atomic_load(&asked) > 1); /* looked up anew at each attempt */
         let_go(b);
         redis_dns_set_resolver(NULL);
+        test_redis_destroy(server);
+}
+
+/* The sentinels are found by a name, and by way of them the primary. */
+Test(redis_dns, while_the_resolver_is_silent_sentinels_are_where_they_were)
+{
+        struct bench *b = bench_create();
+        struct test_redis *server = start_server();
+        struct fake_sentinel *sentinel = fake_sentinel_start("127.0.0.1", test_redis_port(server));
+        char url[64];
+
+        cr_assert(zero(int, pipe(release)));
+        redis_dns_set_resolver(here);
+        snprintf(url, sizeof(url), "sentinel://sentinel.test:%u/event",
+                 fake_sentinel_port(sentinel));
+        bench_link(b, url, (struct redis_options){ 0 }, NULL);
+        BENCH_UNTIL(b, b->ups == 1);
+        redis_dns_set_resolver(silent);
+        redis_drop(b->redis, "test");
+        BENCH_UNTIL(b, b->ups == 2);
+        cr_assert(eq(uint, b->downs, 1), "%s", b->why); /* of the loss: nothing failed since */
+        let_go(b);
+        redis_dns_set_resolver(NULL);
+        fake_sentinel_destroy(sentinel);
         test_redis_destroy(server);
 }
 
