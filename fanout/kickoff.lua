@@ -224,8 +224,10 @@ local function trim(log_key, seq, keep_entries, keep_ms, now)
   if not at or at[1] == first[1] then
     return
   end
+  -- Nothing may fail here any more, whatever stands in the entry.
   local good, body = pcall(cjson.decode, field_of(at, 'body') or '')
-  if good and tonumber(body.sent) and body.sent < now - keep_ms then
+  local sent = good and type(body) == 'table' and tonumber(body.sent)
+  if sent and sent < now - keep_ms then
     redis.call('XTRIM', log_key, 'MINID', at[1])
   end
 end
@@ -367,11 +369,15 @@ local function release(keys, args)
   if refused then
     return refused
   end
-  redis.call('HSET', meta_key, 'mark', seq, 'mark_tag', tag)
+  local messages = {}
   for _, entry in ipairs(redis.call('XRANGE', log_key, id_of(meta.mark + 1), id_of(witness.seq))) do
-    redis.call(publish, channel, message_of(epoch, tonumber(string.match(entry[1], '^%d+')),
-      field_of(entry, 'tag'), field_of(entry, 'prev'), field_of(entry, 'body'),
+    table.insert(messages, message_of(epoch, tonumber(string.match(entry[1], '^%d+')),
+      field_of(entry, 'tag') or '', field_of(entry, 'prev') or '', field_of(entry, 'body') or '',
       field_of(entry, 'record') or ''))
+  end
+  redis.call('HSET', meta_key, 'mark', seq, 'mark_tag', tag)
+  for _, message in ipairs(messages) do
+    redis.call(publish, channel, message)
   end
   return { 'released' }
 end

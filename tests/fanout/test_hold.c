@@ -346,6 +346,27 @@ Test(hold, a_node_that_would_not_hold_back_is_refused_while_something_is_held)
         fleet_stop(fleet);
 }
 
+/* Else the mark would move, and the message would never come. */
+Test(hold, a_user_that_may_not_read_the_log_moves_no_mark)
+{
+        struct fleet *fleet = fleet_start(1, "replicated:1");
+        struct change start = change_with_key(COMMAND_START, "key-1");
+        struct result result;
+
+        fixture_create(&fleet->f, "final");
+        append_unheard(fleet, &start, &result);
+        test_redis_do(fleet->f.server, "ACL", "SETUSER", "default", "-xrange", NULL);
+        test_redis_resume(fleet->replicas[0]);
+        run_until(fleet->f.base, result.done);
+        cr_assert(eq(int, result.outcome.kind, OUTCOME_UNKNOWN), "%s", result.why);
+        cr_assert(server_says(fleet->f.server, "1", "HGET", "{" NS "}:meta", "mark"));
+        test_redis_do(fleet->f.server, "ACL", "SETUSER", "default", "+xrange", NULL);
+        result = fixture_do(&fleet->f, &start);
+        cr_assert(eq(int, result.outcome.kind, OUTCOME_REPLAYED), "%s", result.why);
+        expect_heard(fleet, 2);
+        fleet_stop(fleet);
+}
+
 Test(hold, destroying_the_writer_while_it_waits_tells_once)
 {
         struct fleet *fleet = fleet_start(1, "replicated:1");

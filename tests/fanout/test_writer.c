@@ -614,3 +614,30 @@ Test(writer, destroying_it_tells_everybody_once)
         f.writer = NULL;
         fixture_stop(&f);
 }
+
+/* A function that fails half-way is not rolled back: the entry would be there, told to nobody, and
+ * its producer told that nothing was done. */
+Test(writer, an_entry_that_is_none_of_ours_does_not_stop_an_append_at_its_trim)
+{
+        static const char *const bodies[] = { "{\"sent\":\"1\"}", "[]", "7", "null", "\"\"", "{" };
+        struct fixture f = fixture_start();
+
+        for (size_t i = 0; i < countof(bodies); i++) {
+                char *answer;
+
+                test_redis_do(f.server, "DEL", "{t}:l", "{t}:e", NULL);
+                test_redis_do(f.server, "XADD", "{t}:l", "1-0", "tag", "t", "body", "{}", NULL);
+                test_redis_do(f.server, "XADD", "{t}:l", "250-0", "tag", "t", "body", bodies[i],
+                              NULL);
+                test_redis_do(f.server, "HSET", "{t}:m", "epoch", "1111111111111111", "seq", "255",
+                              "tag", "2222222222222222", NULL);
+                answer = test_redis_ask(f.server, "FCALL", "kickoff1_append", "6", "{t}:l", "{t}:m",
+                                        "{t}:e", "{t}:r", "{t}:b", "{t}:d", "ev", "0",
+                                        "{\"version\":1}", "{\"sent\":2048}", "3333333333333333",
+                                        "PUBLISH", "c", "0", "", "60", "1024", "10", "1500", "2048",
+                                        "0", "1111111111111111", "255", "2222222222222222", NULL);
+                cr_assert(eq(int, strncmp(answer, "committed", 9), 0), "%s: %s", bodies[i], answer);
+                free(answer);
+        }
+        fixture_stop(&f);
+}
