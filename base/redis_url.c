@@ -107,7 +107,12 @@ static const char *parse_credentials(const char *rest, const char *at,
 {
         const char *colon = memchr(rest, ':', (size_t)(at - rest));
         const char *user_end = colon != NULL ? colon : at;
+        const char *earlier = memchr(rest, '@', (size_t)(at - rest));
 
+        /* h1 of "u:p@h1,u:p@h2" would be taken for a part of the password. */
+        if (earlier != NULL && memchr(earlier, ',', (size_t)(at - earlier)) != NULL)
+                return "user and password stand once, before the first host: redis://user:password@h1,h2; "
+                       "in them @ is written %40";
         if (!decode(rest, user_end, address->user, sizeof(address->user)))
                 return "the user is too long or has a bad %XX";
         if (colon != NULL && !decode(colon + 1, at, address->password, sizeof(address->password)))

@@ -73,6 +73,8 @@ static const struct {
         { "unix:///a?tls=1", ERR_INVALID },
         { "unix:///a%00b", ERR_INVALID },
         { "unix://" UNIX_106 "c", ERR_INVALID },
+        { "redis://u:p@h,u:p@i", ERR_INVALID }, /* or h would be left out without a word */
+        { "sentinel://u:p@h,i,u:p@j/n", ERR_INVALID },
         { "redis://a,,b", ERR_INVALID },
         { "redis://a,", ERR_INVALID },
         { "redis://,a", ERR_INVALID },
