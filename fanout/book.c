@@ -132,6 +132,19 @@ enum err book_put(struct book *book, const char *record, size_t len)
         return OK;
 }
 
+enum err book_merge(struct book *book, const struct book *from)
+{
+        for (size_t i = 0; i < from->n; i++) {
+                const char *record = from->notes[i].record;
+                enum err err = book_put(book, record, strlen(record));
+
+                check(err != ERR_INVALID); /* it was read before */
+                if (err != OK)
+                        return err;
+        }
+        return OK;
+}
+
 /* --- comparing ------------------------------------------------------------------------------ */
 
 /* Which event a record is of that cannot be read otherwise: of a newer version, perhaps. */

@@ -142,6 +142,9 @@ static void install(struct follower *follower, const struct state_read *state)
 
         snapshot_unref(follower->snapshot);
         follower->snapshot = snapshot_ref(state->snapshot);
+        /* What was vouched for since the state was asked for is not in it. */
+        if (book_merge(state->book, follower->book) != OK)
+                log_error("FOLLOWER-NO-MEMORY", "entries=0");
         book_destroy(follower->book);
         follower->book = state->book;
         follower->lost_said = false;

@@ -172,3 +172,30 @@ Test(book, what_this_version_cannot_read_counts_as_later_than_ours)
         }
         book_destroy(book);
 }
+
+/* What a producer was told of while the state was read is not in that state. */
+Test(book, merges_what_the_other_knows_later_or_alone)
+{
+        struct book *book = make(), *from = make();
+        struct book_record all[4];
+        static const unsigned wanted[] = { 3, 5, 1, 7 }; /* of a, b, c, d */
+
+        put(book, "a", 1, 3);
+        put(book, "b", 1, 4);
+        put(book, "c", 2, 1);
+        put(from, "a", 1, 2);
+        put(from, "b", 1, 5);
+        put(from, "c", 1, 9); /* of an earlier generation */
+        put(from, "d", 1, 7);
+        cr_assert(eq(int, book_merge(book, from), OK));
+        cr_assert(eq(sz, book_later_than(book, NULL, 0, all, 4), 4));
+        for (unsigned i = 0; i < 4; i++) {
+                char *text =
+                    record_of((char[]){ (char)('a' + (int)i), '\0' }, i == 2 ? 2 : 1, wanted[i]);
+
+                cr_assert(eq(str, (char *)all[i].record, text));
+                free(text);
+        }
+        book_destroy(book);
+        book_destroy(from);
+}

@@ -83,6 +83,7 @@ static void install(struct world *world, struct node *node, const struct followe
                    input->token.tag, input->n);
         snapshot_unref(node->snapshot);
         node->snapshot = snapshot_ref(read->snapshot);
+        check(book_merge(read->book, node->book) == OK);
         book_destroy(node->book);
         node->book = read->book;
         read->book = NULL;
