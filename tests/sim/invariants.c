@@ -56,10 +56,15 @@ static void take_ranks(const struct node *node, const struct past *past, bool in
         size_t n;
 
         if (!installed) {
+                unsigned event = number_of(past->signal.state.event);
+                struct rank rank = { token_generation(past->token.epoch),
+                                     past->signal.state.version };
+
                 memcpy(ranks, node->newest, sizeof(node->newest));
-                ranks[number_of(past->signal.state.event)] =
-                    (struct rank){ token_generation(past->token.epoch),
-                                   past->signal.state.version };
+                /* What it told a producer it remembers before the log brings it. */
+                if (!is_earlier(rank, ranks[event]) ||
+                    is_earlier(node->told[event], ranks[event]))
+                        ranks[event] = rank;
                 return;
         }
         memset(ranks, 0, sizeof(node->newest));
