@@ -186,6 +186,7 @@ static enum err ask_state(struct follower *follower, unsigned request)
                                                       .redis = follower->commands,
                                                       .ns = follower->options.ns,
                                                       .keep = follower->options.keep,
+                                                      .keep_max = follower->options.keep_max,
                                                       .mine =
                                                           *follower_core_witness(&follower->core),
                                                       .book = follower->book,

@@ -37,6 +37,7 @@ struct follower_options {
         struct redis_address address; /* copied */
         const char *ns;          /* namespace; borrowed */
         size_t keep;             /* entries to read back at an install: the ring's capacity */
+        size_t keep_max;         /* of young ones so many: how far the ring may grow; 0 = as `keep` */
         /* Test seam for "a lost pub/sub message": drop every n-th published message; 0 = none. Set by the
          * hidden environment variable KICKOFF_TEST_DROP_MESSAGES and said loudly in the log. */
         unsigned drop_every;

@@ -400,7 +400,7 @@ end
 --  | 'held' (something is held back: once that is released), then the place
 local function renew(keys, args)
   local meta_key, log_key, events_key = unpack(keys)
-  local expected, fresh, fresh_tag = unpack(args)
+  local expected, fresh, fresh_tag = args[1], args[2], args[3] -- unpack has a limit of 8,000
   local meta, witness = meta_of(meta_key), witness_of(args[4], args[5], args[6])
   local newer = {}
 

@@ -54,8 +54,10 @@ static bool parse(const char *name, const char *json, size_t len, struct presenc
         json_t *record = json_loadb(json, len, 0, NULL);
         json_int_t devices = json_integer_value(json_object_get(record, "devices"));
         json_int_t seq = json_integer_value(json_object_get(record, "seq"));
+        json_int_t started = json_integer_value(json_object_get(record, "started"));
+        json_int_t seen = json_integer_value(json_object_get(record, "seen"));
         bool good = json_is_object(record) && name_is_valid(name, strlen(name), NODE_NAME_MAX) &&
-                    devices >= 0 && seq >= 0;
+                    devices >= 0 && seq >= 0 && started >= 0 && seen >= 0;
 
         *node = (struct presence){ 0 };
         if (good) {
@@ -64,8 +66,8 @@ static bool parse(const char *name, const char *json, size_t len, struct presenc
                 take_text(record, "version", node->version, sizeof(node->version));
                 node->devices = (uint64_t)devices;
                 node->seq = (seqno)seq;
-                node->started = json_integer_value(json_object_get(record, "started"));
-                node->seen = json_integer_value(json_object_get(record, "seen"));
+                node->started = started;
+                node->seen = seen;
         }
         json_decref(record);
         return good;

@@ -1,10 +1,14 @@
-/* fanout/state_reader.c -- (wait) -> state -> range, range, ... -> done.
+/* fanout/state_reader.c -- (wait) -> state -> probe, probe, ... -> range, range, ... -> done.
  * The log has not all that we know, or there is none: state -> wait -> state -> renew -> state ->
  * ranges.
  *
  * The waits are random, so that the nodes that lost their log together neither read it nor renew it
  * in one moment: usually the second state shows that another has renewed, and nothing is left to
  * do. If there is nothing to give back, because nothing is here and nothing is there, nobody waits.
+ *
+ * `keep` entries are read back in any case. Whether there are more that are young is found out by
+ * single entries before these, each twice as far back as the one before, until one is old: usually
+ * the first. So up to twice as many are read as are young, and the ring lets the old ones go.
  *
  * The state is one atomic read, the entries are not: the log may be trimmed, or become another,
  * between two ranges. An entry that is missing, does not chain or cannot be read (written by a
@@ -20,6 +24,7 @@
 
 #include <event2/event.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "fanout/answer.h"
@@ -27,6 +32,7 @@
 #include "fanout/fanout_metrics.h"
 #include "fanout/follower_core.h"
 #include "fanout/renewal.h"
+#include "fanout/ring.h"
 #include "proto/keys.h"
 
 struct state_reader {
@@ -46,9 +52,14 @@ struct state_reader {
         /* what is read */
         struct book *book;
         struct snapshot *snapshot;
-        struct entry **entries; /* `keep` places */
-        size_t n;
+        struct entry **entries; /* in a buffer of `size` places; NULL before the first range */
+        size_t n, size;
         seqno next; /* first number of the range asked for */
+        /* how far back */
+        int64_t newest_sent;
+        bool is_newest_known;
+        size_t span;       /* entries that will be read, so far as is known */
+        uint64_t begun_ms; /* the first range */
 };
 
 static void forget_entries(struct state_reader *reader)
@@ -156,10 +167,55 @@ static void take_entry(struct state_reader *reader, const struct redis_reply *re
                              entry->prev_tag != last->signal.token.tag))
                 forget_entries(reader);
         entry_drop_record(entry);
-        reader->entries[reader->n++] = entry; /* at most `keep` numbers are asked for */
+        reader->entries[reader->n++] = entry; /* at most `size` numbers are asked for */
+}
+
+static void ask_range(struct state_reader *reader, redis_reply_fn *on_reply, seqno first,
+                      seqno last, const char *count)
+{
+        char meta[KEY_MAX + 1], log[KEY_MAX + 1], from[24], to[24];
+        struct witness at;
+        const char *const argv[] = { "FCALL_RO", "kickoff1_range", "2",    meta,  log, from, to,
+                                     count,      at.epoch,         at.seq, at.tag };
+
+        answer_witness(snapshot_token(reader->snapshot),
+                       &at); /* released when the state was read, whatever the mark says now */
+        key_format(meta, reader->options.ns, KEY_META, NULL);
+        key_format(log, reader->options.ns, KEY_LOG, NULL);
+        snprintf(from, sizeof(from), "%llu", (unsigned long long)first);
+        snprintf(to, sizeof(to), "%llu", (unsigned long long)last);
+        call(reader, on_reply, countof(argv), argv);
+}
+
+/* True: finished, or nobody is there to hear it. */
+static bool range_failed(struct state_reader *reader, const struct redis_reply *reply,
+                         struct place *ret_place)
+{
+        if (!landed(reader) || failed(reader, reply, 0, ret_place))
+                return true;
+        if (ret_place->token.epoch == snapshot_token(reader->snapshot)->epoch)
+                return false;
+        finish(reader, ERR_CONFLICT, "the log began anew while it was read");
+        return true;
 }
 
 static void on_range(void *owner, const struct redis_reply *reply);
+
+/* It takes too long: the newest `keep` must do. */
+static void cut_short(struct state_reader *reader, seqno head)
+{
+        uint32_t back_ms = reader->options.back_ms;
+        seqno shortest = head >= reader->options.keep ? head - reader->options.keep + 1 : 1;
+
+        if (back_ms == 0)
+                back_ms = STATE_READER_BACK_MS;
+        if (reader->next >= shortest || clock_mono_ms() - reader->begun_ms < back_ms)
+                return;
+        log_warn("LOG-CUT-SHORT", "head=%llu from=%llu read=%zu", (unsigned long long)head,
+                 (unsigned long long)shortest, reader->n);
+        forget_entries(reader);
+        reader->next = shortest;
+}
 
 static void read_on(struct state_reader *reader)
 {
@@ -173,21 +229,12 @@ static void read_on(struct state_reader *reader)
                 return;
         }
 
-        char meta[KEY_MAX + 1], log[KEY_MAX + 1], from[24], to[24];
-        seqno last = reader->next + FOLLOWER_RANGE_COUNT - 1;
-        struct witness at;
-        const char *const argv[] = { "FCALL_RO", "kickoff1_range", "2",      meta,   log,   from,
-                                     to,         "1000000",        at.epoch, at.seq, at.tag };
+        cut_short(reader, token->seq);
 
-        answer_witness(token,
-                       &at); /* released when the state was read, whatever the mark says now */
-        key_format(meta, reader->options.ns, KEY_META, NULL);
-        key_format(log, reader->options.ns, KEY_LOG, NULL);
-        snprintf(from, sizeof(from), "%llu", (unsigned long long)reader->next);
-        snprintf(to, sizeof(to), "%llu",
-                 (unsigned long long)(last < token->seq ? last : token->seq));
+        seqno first = reader->next, last = first + FOLLOWER_RANGE_COUNT - 1;
+
         reader->next = last + 1;
-        call(reader, on_range, countof(argv), argv);
+        ask_range(reader, on_range, first, last < token->seq ? last : token->seq, "512");
 }
 
 static void on_range(void *owner, const struct redis_reply *reply)
@@ -195,19 +242,84 @@ static void on_range(void *owner, const struct redis_reply *reply)
         struct state_reader *reader = owner;
         struct place place;
 
-        if (!landed(reader) || failed(reader, reply, 0, &place))
+        if (range_failed(reader, reply, &place))
                 return;
-        if (place.token.epoch != snapshot_token(reader->snapshot)->epoch) {
-                finish(reader, ERR_CONFLICT, "the log began anew while it was read");
-                return;
-        }
 
         const struct redis_reply *list = redis_at(reply, ANSWER_PLACE_MEMBERS);
 
-        for (size_t i = 0;
-             list != NULL && i < redis_count(list) && reader->n < reader->options.keep; i++)
+        for (size_t i = 0; list != NULL && i < redis_count(list) && reader->n < reader->size; i++)
                 take_entry(reader, redis_at(list, i), place.token.epoch);
         read_on(reader);
+}
+
+/* --- how far back --------------------------------------------------------------------------- */
+
+static void read_from(struct state_reader *reader, seqno first)
+{
+        reader->next = first;
+        reader->size = snapshot_token(reader->snapshot)->seq - first + 1;
+        reader->entries = calloc(reader->size + 1, sizeof(struct entry *));
+        reader->begun_ms = clock_mono_ms();
+        if (reader->entries == NULL)
+                finish(reader, ERR_NOMEM, "the node is out of memory");
+        else
+                read_on(reader);
+}
+
+static void read_span(struct state_reader *reader)
+{
+        seqno head = snapshot_token(reader->snapshot)->seq;
+
+        read_from(reader, head > reader->span ? head - reader->span + 1 : 1);
+}
+
+static void on_probe(void *owner, const struct redis_reply *reply);
+
+/* The newest entry, then the one just beyond the span. */
+static void probe(struct state_reader *reader)
+{
+        seqno head = snapshot_token(reader->snapshot)->seq;
+
+        if (head <= reader->span || reader->span >= reader->options.keep_max)
+                read_span(reader);
+        else
+                ask_range(reader, on_probe, reader->is_newest_known ? head - reader->span : head,
+                          head, "1");
+}
+
+static void on_probe(void *owner, const struct redis_reply *reply)
+{
+        struct state_reader *reader = owner;
+        struct entry *entry = NULL;
+        struct place place;
+
+        if (range_failed(reader, reply, &place))
+                return;
+        /* One that cannot be read is of no known age: it does not make us read more. */
+        if (answer_entry(redis_at(redis_at(reply, ANSWER_PLACE_MEMBERS), 0), place.token.epoch,
+                         &entry) != OK) {
+                read_span(reader);
+                return;
+        }
+
+        const seqno head = snapshot_token(reader->snapshot)->seq, seq = entry->signal.token.seq;
+        const int64_t sent = entry->signal.sent;
+
+        entry_unref(entry);
+        if (!reader->is_newest_known) {
+                reader->is_newest_known = true;
+                reader->newest_sent = sent;
+                probe(reader);
+        } else if (!ring_is_young(sent, reader->newest_sent)) {
+                read_span(reader);
+        } else if (seq > head - reader->span) {
+                read_from(reader, seq); /* all that Redis still has before it is gone */
+        } else {
+                reader->span = reader->span * 2 < reader->options.keep_max
+                                   ? reader->span * 2
+                                   : reader->options.keep_max;
+                probe(reader);
+        }
 }
 
 /* --- the state ------------------------------------------------------------------------------ */
@@ -406,7 +518,7 @@ static void renew_or_read_on(struct state_reader *reader, const struct place *pl
                              const struct book_text *theirs, size_t n_theirs)
 {
         const struct token *mine = &reader->options.mine, *there = &place->token;
-        size_t n = book_count(reader->options.book), keep = reader->options.keep;
+        size_t n = book_count(reader->options.book);
         struct book_record *ours = calloc(n + 1, sizeof(*ours));
 
         if (ours == NULL) {
@@ -416,8 +528,8 @@ static void renew_or_read_on(struct state_reader *reader, const struct place *pl
         n = book_later_than(reader->options.book, theirs, n_theirs, ours, n);
         if (!renewal_is_needed(mine, place, lost, n) ||
             (there->epoch != 0 && there->epoch == reader->intact)) {
-                reader->next = there->seq > keep ? there->seq - keep + 1 : 1;
-                read_on(reader);
+                reader->span = reader->options.keep;
+                probe(reader);
         } else if (reader->reads >= RENEWAL_TRIES) {
                 finish(reader, ERR_CONFLICT,
                        reader->is_held
@@ -446,9 +558,8 @@ enum err state_reader_start(const struct state_reader_options *options, state_re
         reader->done = done;
         reader->owner = owner;
         rng_seed(&reader->rng, rng_secure_u64());
-        reader->entries = calloc(options->keep, sizeof(struct entry *));
         reader->timer = evtimer_new(options->base, on_timer, reader);
-        if (reader->entries == NULL || reader->timer == NULL || book_create(&reader->book) != OK) {
+        if (reader->timer == NULL || book_create(&reader->book) != OK) {
                 destroy(reader);
                 return ERR_NOMEM;
         }

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/check.h"
 #include "base/err.h"
@@ -17,6 +18,9 @@
 struct event_base;
 struct state_reader;
 
+/* A node that must read very many entries back over a slow link becomes ready with fewer. Two thirds of
+ * what the core waits for a state (FOLLOWER_STATE_WAIT_MS). */
+#define STATE_READER_BACK_MS   20000
 #define STATE_READER_SPREAD_MS 500 /* all but a node's first read begin within a random part of this */
 
 struct state_read {
@@ -35,7 +39,9 @@ struct state_reader_options {
         struct event_base *base; /* all borrowed until the end */
         struct redis *redis;
         const char *ns;
-        size_t keep;             /* entries, at most */
+        size_t keep;             /* entries, whatever their age */
+        size_t keep_max;         /* of those that are young (ring.h) so many; 0 = no more than `keep` */
+        uint32_t back_ms;        /* no longer than this for more than `keep`; 0 = STATE_READER_BACK_MS */
         struct token mine;       /* what this node holds; epoch 0 = nothing */
         const struct book *book; /* what it remembers; must not change meanwhile */
         bool *lost_said;         /* set once a loss was said in the log: for this owner, once is enough */

@@ -38,6 +38,10 @@ struct metric m_head_timeouts = METRIC_COUNTER(
     "kickoff_handshakes_expired_total", "Sockets closed because no whole request came in time.");
 struct metric m_no_memory =
     METRIC_COUNTER("kickoff_shed_no_memory_total", "Connections closed for want of memory.");
+struct metric m_young_lost = METRIC_COUNTER(
+    "kickoff_ring_young_lost_total",
+    "Signals that left a worker's memory before their 24 hours were over, for want of room; devices whose "
+    "place is before them get a reset.");
 struct metric m_resets[RESET_REASONS], m_closes[CLOSE_KINDS];
 
 static const unsigned refused_status[] = { 400, 403, 404, 405, 410, 426, 431, 501, 503, 505 };
@@ -61,6 +65,7 @@ static struct metric *const table[] = {
         &m_accept_paused,
         &m_head_timeouts,
         &m_no_memory,
+        &m_young_lost,
 };
 
 #define NAME_SIZE 72

@@ -201,6 +201,7 @@ static enum err start_workers(struct node *node, const char **ret_why)
                 .lifetime_ms = options->lifetime_ms,
                 .ack_spread_ms = options->ack_spread_ms,
                 .ring_capacity = RING_CAPACITY_DEFAULT,
+                .ring_capacity_max = RING_CAPACITY_MAX,
                 .rules = { .origins = options->origins, .n_origins = options->n_origins },
                 .loader = node->loader,
                 .control = node->mailbox,
@@ -242,7 +243,8 @@ enum err node_create(struct event_base *base, const struct options *options,
         struct node *node = calloc(1, sizeof(*node));
         struct follower_options f = { .address = *redis,
                                       .ns = options->ns,
-                                      .keep = RING_CAPACITY_DEFAULT };
+                                      .keep = RING_CAPACITY_DEFAULT,
+                                      .keep_max = RING_CAPACITY_MAX };
         const struct follower_callbacks from_log = { .on_install = on_install,
                                                      .on_entries = on_entries,
                                                      .on_confirmed = on_confirmed,

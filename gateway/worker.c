@@ -240,14 +240,23 @@ static enum err create_loop(struct worker *worker)
                    : ERR_NOMEM;
 }
 
+static enum err create_ring(const struct worker_options *options, struct ring **ret_ring)
+{
+        enum err err = ring_create(options->ring_capacity, ret_ring);
+
+        if (err == OK && options->ring_capacity_max > options->ring_capacity)
+                ring_let_grow(*ret_ring, options->ring_capacity_max);
+        return err;
+}
+
 static enum err create_parts(struct worker *worker)
 {
         enum err err = create_loop(worker);
 
         if (err == OK)
-                err = ring_create(worker->options.ring_capacity, &worker->ring);
+                err = create_ring(&worker->options, &worker->ring);
         if (err == OK)
-                err = ring_create(worker->options.ring_capacity, &worker->spare);
+                err = create_ring(&worker->options, &worker->spare);
         if (err == OK && worker->options.loader != NULL)
                 err = cache_create(worker->options.loader, worker->mailbox, on_loaded, worker,
                                    &worker->cache);

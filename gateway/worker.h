@@ -32,6 +32,7 @@ struct worker_options {
         uint32_t ping_ms, lifetime_ms, ack_spread_ms;
         uint64_t max_devices; /* share of this worker */
         size_t ring_capacity; /* 0 = RING_CAPACITY_DEFAULT */
+        size_t ring_capacity_max; /* young entries may make it grow so far (ring.h); 0 = not at all */
         struct door_rules rules;
         struct loader *loader; /* borrowed, outlives the worker; NULL: every prefetch is answered 503 */
         uint32_t handshake_ms; /* from accept to a whole request head; 0 = 5 s */

@@ -13,6 +13,7 @@
 #include <event2/event.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "gateway/gateway_metrics.h"
 #include "gateway/session_io.h"
 #include "gateway/worker_inside.h"
@@ -34,7 +35,8 @@ static void post_news(struct worker *worker, letter_run_fn *letter_run, struct s
 {
         struct news *news = malloc(sizeof(*news) + n * sizeof(news->entries[0]));
 
-        /* Without these hundred bytes the worker's log would have a hole: no going on. */
+        /* Without these hundred bytes (2 MB at most, for an install after a burst) the worker's log
+         * would have a hole: no going on. */
         check(news != NULL);
         news->letter.run = letter_run;
         news->posted_ms = clock_mono_ms();
@@ -43,6 +45,21 @@ static void post_news(struct worker *worker, letter_run_fn *letter_run, struct s
         for (size_t i = 0; i < n; i++)
                 news->entries[i] = entry_ref(entries[i]);
         mailbox_post(worker->mailbox, &news->letter);
+}
+
+/* Into the ring, in order. What is young and finds no room pushes out what is young, too: then
+ * memory ends before retention does, and whoever is away so long gets a reset (contract line 6). */
+static void push_all(struct ring *ring, const struct news *news)
+{
+        uint64_t before = ring_young_lost(ring), lost;
+
+        for (size_t i = 0; i < news->n; i++)
+                ring_push(ring, news->entries[i]);
+        lost = ring_young_lost(ring) - before;
+        metric_add(&m_young_lost, (int64_t)lost);
+        if (lost > 0 && before == 0) /* the metric tells the rest */
+                log_warn("RING-FULL", "kept=%zu oldest=%llu", ring_capacity(ring),
+                         (unsigned long long)ring_oldest_cursor(ring));
 }
 
 /* The news' reference to the snapshot becomes the worker's; ring and snapshot agree again. */
@@ -95,15 +112,14 @@ static void run_install(struct letter *letter, void *owner)
                 base.tag = news->entries[0]->prev_tag;
         }
         ring_install(after, &base, snapshot_parent(news->snapshot));
-        for (size_t i = 0; i < news->n; i++)
-                ring_push(after, news->entries[i]);
+        push_all(after, news);
         tally_installed(worker, news, ring_head(before));
         for (uint32_t i = 0; i < worker->n_conns; i++)
                 session_rejudge(&worker->conns[i]->session, before, after);
         worker->ring = after;
         worker->spare = before;
         if (ring_head(before)->epoch != 0)
-                ring_install(before, ring_head(before), 0); /* gives its entries back */
+                ring_install(before, ring_head(before), 0);            /* gives its entries back */
         memset(worker->confirmed_ms, 0, sizeof(worker->confirmed_ms)); /* said of another head */
         settle(worker, news);
 }
@@ -114,8 +130,7 @@ static void run_entries(struct letter *letter, void *owner)
         struct worker *worker = owner;
 
         worker->now_ms = clock_mono_ms();
-        for (size_t i = 0; i < news->n; i++)
-                ring_push(worker->ring, news->entries[i]);
+        push_all(worker->ring, news);
         tally_begun(worker, news->entries, news->n, true);
         settle(worker, news);
 }

@@ -224,6 +224,18 @@ static enum err find_node(struct play *play)
         return ERR_UNAVAILABLE;
 }
 
+enum err play_check_room(const struct wishes *wishes, unsigned left, struct account *account)
+{
+        if (wishes->nodes == 0 || wishes->devices <= left * NODE_DEVICES)
+                return OK;
+        snprintf(account->why, sizeof(account->why),
+                 "%u devices are more than %u node%s can hold, %d each: give --nodes %u or fewer "
+                 "--devices",
+                 wishes->devices, left, left == 1 ? "" : "s", NODE_DEVICES,
+                 (wishes->devices + NODE_DEVICES - 1) / NODE_DEVICES + wishes->nodes - left);
+        return ERR_INVALID;
+}
+
 static enum err find_nodes(struct play *play)
 {
         const struct wishes *wishes = play->wishes;
@@ -239,14 +251,9 @@ static enum err find_nodes(struct play *play)
                        wishes->n_targets * sizeof(*wishes->targets));
                 return find_node(play);
         }
-        if (wishes->devices > wishes->nodes * NODE_DEVICES) {
-                snprintf(
-                    play->account->why, sizeof(play->account->why),
-                    "%u devices are more than %u node%s can hold: one holds %d; give --nodes %u",
-                    wishes->devices, wishes->nodes, wishes->nodes == 1 ? "" : "s", NODE_DEVICES,
-                    wishes->devices / NODE_DEVICES + 1);
-                return ERR_INVALID;
-        }
+        err = play_check_room(wishes, wishes->nodes, play->account);
+        if (err != OK)
+                return err;
         progress_say(&play->progress,
                      "starting %u node%s on free ports, and a keeper with a private Redis",
                      wishes->nodes, wishes->nodes == 1 ? "" : "s");

@@ -38,6 +38,10 @@ struct play {
 /* A scenario's own changes to what the wishes say of the devices. NULL: none. */
 typedef void play_adjust_fn(const struct wishes *wishes, struct swarm_options *options);
 
+/* ERR_INVALID, and account->why, if nodes of ours could not hold the devices when only `left` of
+ * them are there. */
+must_check enum err play_check_room(const struct wishes *wishes, unsigned left,
+                                    struct account *account);
 /* Starts or finds the nodes, makes or finds the event, starts the herd: devices begin to connect.
  * On an error account->why tells, and nothing is left behind. `play` is the caller's memory; OK
  * means that play_close must follow. */

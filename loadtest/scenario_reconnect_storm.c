@@ -100,6 +100,9 @@ static enum err run(const struct wishes *wishes, struct account *accounts, unsig
                          "with one node there is none to come back to: give --nodes 2 or more");
                 return ERR_INVALID;
         }
+        err = play_check_room(wishes, wishes->nodes - 1, account);
+        if (err != OK)
+                return err;
         err = play_open(&play, wishes, account, NULL);
         if (err != OK)
                 return err;

@@ -111,6 +111,9 @@ static enum err run(const struct wishes *wishes, struct account *accounts, unsig
                     "one node alone cannot be restarted without a gap: give --nodes 2 or more");
                 return ERR_INVALID;
         }
+        err = play_check_room(wishes, wishes->nodes - 1, account);
+        if (err != OK)
+                return err;
         err = play_open(&play, wishes, account, NULL);
         if (err != OK)
                 return err;
@@ -140,6 +143,15 @@ static void judge(struct account *accounts, unsigned n)
         double nodes = account_value(account, "nodes");
 
         check(n == 1);
+        if (nodes == 0) {
+                account_judge(account, true,
+                              "The nodes were others' to restart: %.0f times a device moved, %.0f "
+                              "connections ended without a word.",
+                              account_value(account, "moves"),
+                              account_value(account, "unannounced"));
+                account_judge_delivery(account);
+                return;
+        }
         account_judge(
             account,
             account_value(account, "again") == nodes &&
@@ -149,7 +161,7 @@ static void judge(struct account *accounts, unsigned n)
             account_value(account, "ended_in_order"), nodes,
             account_value(account, "longest_end_s"), account_value(account, "again"));
         account_judge(
-            account, account_value(account, "unannounced") == 0 || nodes == 0,
+            account, account_value(account, "unannounced") == 0,
             "%.0f times a device was asked to move before its node went; %.0f connections "
             "ended without a word.",
             account_value(account, "goaways"), account_value(account, "unannounced"));

@@ -58,7 +58,8 @@ static enum err run(const struct wishes *wishes, struct account *accounts, unsig
         with = p99_ms(account, TIMING_BESIDE);
         account_tile(account, "p99_without_ms", "the others' p99 while all read", "ms", without);
         account_tile(account, "p99_beside_ms", "the others' p99 beside slow ones", "ms", with);
-        account_tile(account, "ratio", "times as long as while all read", "", without > 0 ? with / without : 0);
+        account_tile(account, "ratio", "times as long as while all read", "",
+                     without > 0 ? with / without : 0);
         account_tile(account, "slow", "devices read slowly or not at all", "", (double)excused);
         account_figure(account, "too_slow", "closed for being too slow (4008)", "",
                        (double)account->report.result.counts.too_slow);

@@ -179,7 +179,7 @@ static void be_born(struct swarm *swarm, struct device *device)
 
         device->target = (uint8_t)(number % options->n_targets);
         if (jitter_ms == 0) {
-                swarm_device_connect(swarm, device);
+                swarm_connect_begin(swarm, device);
                 return;
         }
         device->state = DEVICE_WAITING;

@@ -4,22 +4,19 @@
 #include "loadtest/swarm_device.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "loadtest/reply.h"
 #include "proto/close.h"
 
-#define PATIENCE_MS    20000 /* for connecting and upgrading together */
 #define BACKOFF_MIN_MS 500
 #define BACKOFF_MAX_MS 30000
 #define ACK_SPREAD_MAX 600000 /* ms: a node that says more is not believed */
 
-static uint32_t number_of(const struct swarm *swarm, const struct device *device)
+uint32_t swarm_number(const struct swarm *swarm, const struct device *device)
 {
         return swarm->options.first + (uint32_t)(device - swarm->devices);
 }
@@ -38,7 +35,7 @@ void swarm_watch(struct swarm *swarm, const struct device *device, int operation
                 counts(swarm)->connect_errors++; /* the deadline will find it */
 }
 
-static void release_socket(struct swarm *swarm, struct device *device)
+void swarm_device_release(struct swarm *swarm, struct device *device)
 {
         if (device->state == DEVICE_CONNECTING || device->state == DEVICE_UPGRADING)
                 swarm->under_way--;
@@ -66,23 +63,23 @@ static void choose_another_node(struct swarm *swarm, struct device *device)
 }
 
 /* Full jitter (Brooker, "Exponential Backoff And Jitter"): anywhere from 0 to the step. */
-static void come_back(struct swarm *swarm, struct device *device, uint32_t not_before_ms)
+void swarm_device_come_back(struct swarm *swarm, struct device *device, uint32_t not_before_ms)
 {
         uint64_t step = (uint64_t)BACKOFF_MIN_MS << (device->tries < 7 ? device->tries : 6);
 
         if (step > BACKOFF_MAX_MS)
                 step = BACKOFF_MAX_MS;
-        release_socket(swarm, device);
+        swarm_device_release(swarm, device);
         choose_another_node(swarm, device);
         device->state = DEVICE_WAITING;
         wheel_start(&swarm->links, &device->link_timer,
                     swarm->now_ms + not_before_ms + rng_below(&swarm->rng, step + 1));
 }
 
-static void lose(struct swarm *swarm, struct device *device)
+void swarm_device_lose(struct swarm *swarm, struct device *device)
 {
         if (device->state == DEVICE_CLOSING) {
-                release_socket(swarm, device);
+                swarm_device_release(swarm, device);
                 device->state = DEVICE_CLOSED;
                 return;
         }
@@ -90,14 +87,14 @@ static void lose(struct swarm *swarm, struct device *device)
                 counts(swarm)->lost_connections++;
         else
                 counts(swarm)->connect_errors++;
-        come_back(swarm, device, 0);
+        swarm_device_come_back(swarm, device, 0);
 }
 
-static void break_off(struct swarm *swarm, struct device *device)
+void swarm_device_break_off(struct swarm *swarm, struct device *device)
 {
         counts(swarm)->broken++;
         device->sim.flawed = true;
-        come_back(swarm, device, 0);
+        swarm_device_come_back(swarm, device, 0);
 }
 
 /* A device's frames are far smaller than its socket's buffer: one that does not fit whole means the
@@ -114,127 +111,8 @@ static bool send_frame(struct swarm *swarm, struct device *device, enum ws_opcod
         n = ws_client_frame(frame, opcode, payload, len, mask);
         if (send(device->fd, frame, n, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)n)
                 return true;
-        lose(swarm, device);
+        swarm_device_lose(swarm, device);
         return false;
-}
-
-static void count_try(struct device *device)
-{
-        if (device->tries < UINT8_MAX)
-                device->tries++;
-}
-
-static bool reads_slowly(const struct swarm *swarm, const struct device *device)
-{
-        enum model_role role = swarm_role(swarm, device);
-
-        return role == MODEL_SLOW || role == MODEL_STUCK;
-}
-
-void swarm_device_connect(struct swarm *swarm, struct device *device)
-{
-        uint32_t number = number_of(swarm, device);
-        const struct swarm_options *options = &swarm->options;
-        const struct net_target *target = &options->targets[device->target];
-
-        device->encoding = options->encodings == SWARM_JSON      ? ENCODING_JSON
-                           : options->encodings == SWARM_MSGPACK ? ENCODING_MSGPACK
-                           : number % 2 == 0                     ? ENCODING_JSON
-                                                                 : ENCODING_MSGPACK;
-        counts(swarm)->connects++;
-        swarm_note(swarm, SERIES_DIALS);
-        device->began_us = (uint32_t)clock_mono_us();
-        device->fd = net_connect_small(target, target->is_loopback4 ? net_source(number) : 0,
-                                       reads_slowly(swarm, device) ? MODEL_SLOW_RCVBUF : 0);
-        device->state = DEVICE_CONNECTING;
-        swarm->under_way++;
-        if (device->fd < 0) {
-                counts(swarm)->connect_errors++;
-                count_try(device);
-                come_back(swarm, device, 0);
-                return;
-        }
-        swarm_watch(swarm, device, EPOLL_CTL_ADD, EPOLLOUT);
-        wheel_start(&swarm->links, &device->link_timer, swarm->now_ms + PATIENCE_MS);
-}
-
-static void ask_upgrade(struct swarm *swarm, struct device *device)
-{
-        const struct swarm_options *options = &swarm->options;
-        uint32_t number = number_of(swarm, device);
-        const struct net_target *target = &options->targets[device->target];
-        char request[1024], token[TOKEN_TEXT_MAX + 1] = "", cohort[COHORT_MAX + 1];
-        int n;
-
-        if (device->sim.place.epoch != 0)
-                token_format(&device->sim.place, token);
-        cohorts_name(&options->cohorts, number, cohort);
-        n = snprintf(request, sizeof(request),
-                     "GET /v1/connect?device=herd-%08x-%09u&cohort=%s%s%s%s HTTP/1.1\r\n"
-                     "Host: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n"
-                     "Sec-WebSocket-Protocol: %s\r\n\r\n",
-                     options->run, number, cohort, token[0] != '\0' ? "&since=" : "", token,
-                     options->no_ack ? "&ack=0" : "", target->host, swarm->key,
-                     encoding_subprotocol[device->encoding]);
-        simdevice_open(&device->sim);
-        device->state = DEVICE_UPGRADING;
-        count_try(device);
-        if (send(device->fd, request, (size_t)n, MSG_NOSIGNAL) != n)
-                lose(swarm, device);
-        else
-                swarm_watch(swarm, device, EPOLL_CTL_MOD, EPOLLIN);
-}
-
-static void on_refused(struct swarm *swarm, struct device *device, const struct reply *reply)
-{
-        counts(swarm)->refused++;
-        swarm_note(swarm, SERIES_REFUSED);
-        counts(swarm)->last_refusal = reply->status;
-        if (reply->status >= 500 || reply->status == 429) {
-                come_back(swarm, device, reply->retry_after * 1000);
-                return;
-        }
-        release_socket(swarm, device);
-        device->state = DEVICE_GAVE_UP;
-        counts(swarm)->gave_up++;
-}
-
-/* Looks before it takes, so that a head in pieces needs no memory. */
-static bool on_upgrade(struct swarm *swarm, struct device *device)
-{
-        ssize_t n = recv(device->fd, swarm->bytes, REPLY_HEAD_MAX, MSG_PEEK);
-        struct reply reply;
-        size_t used;
-
-        if (n <= 0) {
-                lose(swarm, device);
-                return false;
-        }
-        switch (reply_parse((const char *)swarm->bytes, (size_t)n, &reply, &used)) {
-        case REPLY_MORE:
-                return false;
-        case REPLY_BROKEN:
-                break_off(swarm, device);
-                return false;
-        case REPLY_DONE:
-                break;
-        }
-        if (reply.status != 101) {
-                on_refused(swarm, device, &reply);
-                return false;
-        }
-        if (strcmp(reply.accept, swarm->accept) != 0 ||
-            strcmp(reply.protocol, encoding_subprotocol[device->encoding]) != 0 ||
-            recv(device->fd, swarm->bytes, used, 0) != (ssize_t)used) {
-                break_off(swarm, device);
-                return false;
-        }
-        swarm->under_way--;
-        device->state = DEVICE_OPEN;
-        counts(swarm)->open++;
-        wheel_stop(&swarm->links, &device->link_timer);
-        return true;
 }
 
 /* As a device would that knows its clock: it acts when the signal says, or at once if that is past.
@@ -324,7 +202,8 @@ static void on_signal(struct swarm *swarm, struct device *device, const struct s
         if (verdict != SIM_NEXT && verdict != SIM_GAP)
                 return;
         swarm_note(swarm, SERIES_DELIVERED);
-        if (swarm_role(swarm, device) == MODEL_BRISK) /* how late the others are is their own doing */
+        if (swarm_role(swarm, device) ==
+            MODEL_BRISK) /* how late the others are is their own doing */
                 time_signal(swarm, signal);
         if (has_started(swarm, &signal->state))
                 swarm_is_told(swarm, device);
@@ -414,13 +293,13 @@ static void on_close(struct swarm *swarm, struct device *device, uint16_t code)
         uint8_t payload[2] = { (uint8_t)(code >> 8), (uint8_t)code };
 
         if (device->state == DEVICE_CLOSING) {
-                lose(swarm, device);
+                swarm_device_lose(swarm, device);
                 return;
         }
         counts(swarm)->closed_by_node++;
         counts(swarm)->too_slow += code == close_table[CLOSE_TOO_SLOW].code;
         if (send_frame(swarm, device, WS_CLOSE, payload, code == 1005 ? 0 : 2))
-                come_back(swarm, device, 0);
+                swarm_device_come_back(swarm, device, 0);
 }
 
 static void on_bytes(struct swarm *swarm, struct device *device, const uint8_t *bytes, size_t len)
@@ -434,7 +313,7 @@ static void on_bytes(struct swarm *swarm, struct device *device, const uint8_t *
                                bytes, len, &used, &event);
 
                 if (status == INBOX_BROKEN) {
-                        break_off(swarm, device);
+                        swarm_device_break_off(swarm, device);
                         return;
                 }
                 bytes += used;
@@ -455,14 +334,14 @@ void swarm_device_ready(struct swarm *swarm, struct device *device, uint32_t epo
         switch (device->state) {
         case DEVICE_CONNECTING:
                 if ((epoll_events & (EPOLLERR | EPOLLHUP)) != 0) {
-                        count_try(device);
-                        lose(swarm, device);
+                        swarm_connect_count(device);
+                        swarm_device_lose(swarm, device);
                 } else {
-                        ask_upgrade(swarm, device);
+                        swarm_connect_ask(swarm, device);
                 }
                 return;
         case DEVICE_UPGRADING:
-                if (!on_upgrade(swarm, device))
+                if (!swarm_connect_answer(swarm, device))
                         return;
                 break;
         case DEVICE_OPEN:
@@ -484,7 +363,7 @@ void swarm_device_read(struct swarm *swarm, struct device *device, size_t most)
         if (n > 0)
                 on_bytes(swarm, device, swarm->bytes, (size_t)n);
         else if (n == 0 || errno != EAGAIN)
-                lose(swarm, device);
+                swarm_device_lose(swarm, device);
 }
 
 void swarm_device_drop(struct swarm *swarm, struct device *device, bool is_polite)
@@ -499,18 +378,18 @@ void swarm_device_drop(struct swarm *swarm, struct device *device, bool is_polit
         } else {
                 setsockopt(device->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
         }
-        come_back(swarm, device, 0);
+        swarm_device_come_back(swarm, device, 0);
 }
 
 void swarm_device_timer(struct swarm *swarm, struct device *device)
 {
         switch (device->state) {
         case DEVICE_WAITING:
-                swarm_device_connect(swarm, device);
+                swarm_connect_begin(swarm, device);
                 break;
         case DEVICE_CONNECTING:
         case DEVICE_UPGRADING:
-                lose(swarm, device);
+                swarm_device_lose(swarm, device);
                 break;
         case DEVICE_OPEN:
                 if (device->owes_ack) {
@@ -520,9 +399,9 @@ void swarm_device_timer(struct swarm *swarm, struct device *device)
 
                         /* The moment was drawn from the span already: no second jitter. */
                         if (send_frame(swarm, device, WS_CLOSE, normal, sizeof(normal))) {
-                                release_socket(swarm, device);
+                                swarm_device_release(swarm, device);
                                 choose_another_node(swarm, device);
-                                swarm_device_connect(swarm, device);
+                                swarm_connect_begin(swarm, device);
                         }
                 }
                 break;
@@ -536,7 +415,7 @@ void swarm_device_goodbye(struct swarm *swarm, struct device *device)
         static const uint8_t normal[2] = { 1000 >> 8, 1000 & 255 };
 
         if (device->state == DEVICE_OPEN && device->is_dead)
-                release_socket(swarm, device); /* it will not read the answer */
+                swarm_device_release(swarm, device); /* it will not read the answer */
         else if (device->state == DEVICE_OPEN) {
                 device->owes_ack = false;
                 wheel_stop(&swarm->links, &device->link_timer);
@@ -546,7 +425,7 @@ void swarm_device_goodbye(struct swarm *swarm, struct device *device)
                 }
         }
         if (device->state == DEVICE_CONNECTING || device->state == DEVICE_UPGRADING)
-                release_socket(swarm, device);
+                swarm_device_release(swarm, device);
         if (device->state != DEVICE_CLOSING) {
                 wheel_stop(&swarm->links, &device->link_timer);
                 device->state = DEVICE_CLOSED;

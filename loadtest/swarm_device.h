@@ -1,5 +1,5 @@
 /* loadtest/swarm_device.h -- inside of a swarm: one device's life on its socket. For swarm.c and
- * swarm_device.c only.
+ * swarm_*.c only.
  *
  *   UNBORN ─► CONNECTING ─► UPGRADING ─► OPEN ─── goodbye ──► CLOSING ─► CLOSED
  *                ▲    │         │         │
@@ -82,7 +82,6 @@ struct swarm {
         uint8_t bytes[128 * 1024];
 };
 
-void swarm_device_connect(struct swarm *swarm, struct device *device); /* UNBORN or WAITING */
 void swarm_device_ready(struct swarm *swarm, struct device *device, uint32_t epoll_events);
 void swarm_device_timer(struct swarm *swarm, struct device *device); /* link_timer fired */
 void swarm_device_goodbye(struct swarm *swarm, struct device *device);
@@ -94,6 +93,21 @@ void swarm_device_drop(struct swarm *swarm, struct device *device, bool is_polit
 void swarm_device_wants_bundle(struct swarm *swarm, struct device *device);
 void swarm_note(struct swarm *swarm, enum series_column column);
 void swarm_watch(struct swarm *swarm, const struct device *device, int operation, uint32_t events);
+
+/* swarm_connect.c: on its way in. */
+void swarm_connect_begin(struct swarm *swarm, struct device *device); /* UNBORN or WAITING */
+void swarm_connect_ask(struct swarm *swarm, struct device *device); /* CONNECTING: it is through */
+/* UPGRADING, and there is something to read. True: it is OPEN now. */
+bool swarm_connect_answer(struct swarm *swarm, struct device *device);
+void swarm_connect_count(struct device *device); /* one more try */
+
+/* swarm_device.c, for these: */
+uint32_t swarm_number(const struct swarm *swarm, const struct device *device);
+void swarm_device_release(struct swarm *swarm, struct device *device); /* closes the socket */
+void swarm_device_come_back(struct swarm *swarm, struct device *device, uint32_t not_before_ms);
+void swarm_device_lose(struct swarm *swarm, struct device *device); /* the peer is gone */
+void swarm_device_break_off(struct swarm *swarm,
+                            struct device *device); /* not what a node may send */
 
 /* swarm_habits.c: what makes devices unlike each other, by loadtest/model.h. */
 enum model_role swarm_role(const struct swarm *swarm, const struct device *device);

@@ -15,7 +15,7 @@ struct node {
         struct follower *follower;
         struct ring *ring;
         struct token state_at;
-        size_t events;
+        size_t events, read_back; /* entries of the last install */
         unsigned installs, confirmed;
         seqno delivered;
         bool link_up;
@@ -42,6 +42,7 @@ static inline void on_install(void *owner, struct snapshot *snapshot, struct ent
                 cr_assert(entries[i]->record == NULL, "kept in memory for nothing");
         node->state_at = *snapshot_token(snapshot);
         (void)snapshot_events(snapshot, &node->events);
+        node->read_back = n;
         node->installs++;
 }
 
@@ -71,12 +72,15 @@ static inline void on_link(void *owner, bool up)
         node->link_up = up;
 }
 
-static inline void node_start_as(struct node *node, struct fixture *f, struct redis_address address,
-                                 size_t keep, unsigned drop_every)
+static inline void node_start_keeping(struct node *node, struct fixture *f,
+                                      struct redis_address address, size_t keep, size_t keep_max,
+                                      unsigned drop_every)
 {
-        struct follower_options options = {
-                .address = address, .ns = NS, .keep = keep, .drop_every = drop_every
-        };
+        struct follower_options options = { .address = address,
+                                            .ns = NS,
+                                            .keep = keep,
+                                            .keep_max = keep_max,
+                                            .drop_every = drop_every };
         struct follower_callbacks callbacks = { .on_install = on_install,
                                                 .on_entries = on_entries,
                                                 .on_confirmed = on_confirmed,
@@ -85,9 +89,17 @@ static inline void node_start_as(struct node *node, struct fixture *f, struct re
 
         *node = (struct node){ 0 };
         cr_assert(eq(int, ring_create(keep, &node->ring), OK));
+        if (keep_max > keep)
+                ring_let_grow(node->ring, keep_max);
         cr_assert(eq(int, follower_create(f->base, &options, &callbacks, &node->follower), OK));
         cr_assert(not(follower_is_ready(node->follower)));
         cr_assert(ne(str, (char *)follower_why_not_ready(node->follower), ""));
+}
+
+static inline void node_start_as(struct node *node, struct fixture *f, struct redis_address address,
+                                 size_t keep, unsigned drop_every)
+{
+        node_start_keeping(node, f, address, keep, 0, drop_every);
 }
 
 static inline void node_start(struct node *node, struct fixture *f, size_t keep,

@@ -181,7 +181,9 @@ Test(presence, shows_who_is_there_who_is_gone_and_forgets_the_long_gone)
         strcpy(node.name, "c");
         node.seen = TEST_NOW - PRESENCE_FORGET_MS - 1;
         cr_assert(eq(int, presence_write(f.redis, NS, &node, NULL, NULL), OK));
-        test_redis_do(f.server, "HSET", "{" NS "}:nodes", "strange", "no record", NULL);
+        test_redis_do(f.server, "HSET", "{" NS "}:nodes", "strange", "no record", "stranger",
+                      "{\"devices\":1,\"seq\":1,\"started\":1,\"seen\":-9223372036854775808}",
+                      NULL);
 
         answer = nodes(&f, TEST_NOW);
         cr_assert(eq(str, answer.text, "a b"));

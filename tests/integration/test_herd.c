@@ -150,7 +150,8 @@ Test(herd, refuses_what_cannot_be_played)
                                                 { "start", "--slow=1.5", NULL },
                                                 { "nonsense", NULL, NULL },
                                                 { "--devices=5", "soak", NULL },
-                                                { "connect-storm", "--devices=40000", NULL } };
+                                                { "connect-storm", "--devices=40000", NULL },
+                                                { "reconnect-storm", "--devices=40000", NULL } };
 
         for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
                 char *out;

@@ -260,3 +260,41 @@ Test(redis, a_server_that_cannot_keep_fsync_is_refused_with_the_line_to_change)
                      test_redis_url(redis), NULL);
         test_redis_destroy(redis);
 }
+
+struct counting {
+        struct test_redis *redis;
+        long asked; /* by us */
+};
+
+/* As INFO counts it; 0 if it does not. */
+static long count_of(struct counting *counting, const char *section, const char *what)
+{
+        char *info = test_redis_ask(counting->redis, "INFO", section, NULL);
+        const char *at = strstr(info, what);
+        long n = at != NULL ? strtol(at + strlen(what), NULL, 10) : 0;
+
+        counting->asked++;
+        free(info);
+        return n;
+}
+
+static bool ten_heads(void *arg)
+{
+        return count_of(arg, "commandstats", "cmdstat_fcall_ro:calls=") >= 10;
+}
+
+/* All it asks, it asks once a second, so heads are the clock. HMGET is the head's own. */
+Test(redis, an_idle_node_costs_six_commands_a_second)
+{
+        struct counting counting = { .redis = test_redis_start(NULL) };
+        struct test_node node = { 0 };
+        long all;
+
+        node_start(&node, "--redis", test_redis_url(counting.redis), NULL);
+        test_redis_do(counting.redis, "CONFIG", "RESETSTAT", NULL);
+        wait_until(ten_heads, &counting, "ten heads");
+        all = count_of(&counting, "stats", "total_commands_processed:") - counting.asked;
+        cr_assert(all <= (10 + 1) * (6 + 1), "%ld commands in ten seconds", all);
+        node_end(&node);
+        test_redis_destroy(counting.redis);
+}
