@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 
-#define AFTERWARDS_MS 3000 /* shown in the picture after the last device has its content */
+#define AFTERWARDS_MS 2000 /* shown in the picture after the last device has its content */
 
 static void adjust_stampede(const struct wishes *wishes, struct swarm_options *options)
 {
@@ -70,7 +70,7 @@ enum err content_run(const struct wishes *wishes, bool is_spread, struct account
         if (err != OK)
                 return err;
         play_connect(&play);
-        play_pass(&play, "calm", 2000);
+        play_pass(&play, "calm", 1000);
         if (play_goes_on(&play)) {
                 asked_us = clock_mono_us();
                 play_zero(&play, "start");
