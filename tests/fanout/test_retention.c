@@ -189,3 +189,75 @@ Test(retention, a_node_that_reads_too_long_makes_do_with_what_is_always_kept)
         book_destroy(nothing);
         fixture_stop(&f);
 }
+
+/* --- Redis' own part -------------------------------------------------------------------------- */
+
+#define KEPT_ENTRIES 1000
+#define KEPT_MS      10000
+
+/* The append whose number is the next multiple of 256: the one that trims. At `now`. */
+static seqno trimming_append(struct fixture *f, int64_t now)
+{
+        struct token head = fixture_place(f->server);
+        char count[24], at[24], seq[24], tag[17], event[32], body[40], entries[24], ms[24];
+        char *answer;
+
+        snprintf(at, sizeof(at), "%lld", (long long)now);
+        snprintf(count, sizeof(count), "%llu", (unsigned long long)(255 - head.seq % 256));
+        burst(f->server, count, at, "0");
+        head = fixture_place(f->server);
+        cr_assert(eq(u64, head.seq % 256, 255));
+        snprintf(seq, sizeof(seq), "%llu", (unsigned long long)head.seq);
+        snprintf(event, sizeof(event), "event-%s", seq);
+        snprintf(body, sizeof(body), "{\"sent\":%s}", at);
+        snprintf(entries, sizeof(entries), "%d", KEPT_ENTRIES);
+        snprintf(ms, sizeof(ms), "%d", KEPT_MS);
+        token_hex(head.tag, tag);
+        answer =
+            test_redis_ask(f->server, "FCALL", "kickoff1_append", "6", LOG, META, EVENTS,
+                           "{" NS "}:r", "{" NS "}:b", "{" NS "}:d", event, "0", "{\"version\":1}",
+                           body, "3333333333333333", "PUBLISH", "c", "0", "", "60", "1024", entries,
+                           ms, at, "0", "0001aaaaaaaaaaaa", seq, tag, NULL);
+        cr_assert(eq(int, strncmp(answer, "committed", 9), 0), "%s", answer);
+        free(answer);
+        return head.seq + 1;
+}
+
+static seqno first_in(struct test_redis *server)
+{
+        char *answer = test_redis_ask(server, "XRANGE", LOG, "-", "+", "COUNT", "1", NULL);
+        seqno first = strtoull(answer, NULL, 10);
+
+        free(answer);
+        return first;
+}
+
+Test(retention, redis_gives_a_burst_back_twice_as_fast_as_the_log_grows_but_no_sooner_than_it_may)
+{
+        struct fixture f = fixture_start();
+        const int64_t began = 1790000000000LL;
+        seqno seq, first;
+
+        burst(f.server, "8000", "1790000000000", "1"); /* entry n was sent at began + n - 1 */
+        /* None is old enough, however many there are. */
+        seq = trimming_append(&f, began + 8000);
+        cr_assert(eq(u64, first_in(f.server), 1));
+        /* The first 513 are older than KEPT_MS by 1 ms, then the 514th as well. */
+        seq = trimming_append(&f, began + 512 + KEPT_MS);
+        cr_assert(eq(u64, first_in(f.server), 1));
+        seq = trimming_append(&f, began + 513 + KEPT_MS);
+        cr_assert(eq(u64, first_in(f.server), 513));
+        /* All of the burst is old: 512 leave for 256 that come. */
+        for (first = 1025; first < 8000; first += 512) {
+                seq = trimming_append(&f, began + 8000 + 2 * KEPT_MS);
+                cr_assert(eq(u64, first_in(f.server), first));
+        }
+        /* Everything is old: what is kept in any case stays, and no more than one look's worth
+         * beyond. */
+        for (int i = 0; i < 40; i++) {
+                seq = trimming_append(&f, began + 100 * KEPT_MS * (i + 1));
+                cr_assert(le(u64, first_in(f.server), seq - KEPT_ENTRIES));
+        }
+        cr_assert(ge(u64, first_in(f.server), seq - KEPT_ENTRIES - 512));
+        fixture_stop(&f);
+}
