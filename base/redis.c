@@ -34,7 +34,8 @@
 #define BACKOFF_FIRST_MS \
         50 /* the first wait is below this, each later one below twice the last ... */
 #define BACKOFF_LIMIT_MS 1000 /* ... up to this */
-#define STEADY_MS        1000 /* a link that lasted this long starts its backoff anew */
+#define STEADY_MS        1000 /* a link that lasted this long starts its backoff anew ... */
+#define SHAKY_ATTEMPTS   2    /* ... one that was up for less goes back to waits below 200 ms */
 #define PROBE_MS         1000 /* a subscriber's sign of life */
 #define HOPS_MAX         5    /* redirects followed without a pause */
 
@@ -369,6 +370,10 @@ static bool set_next_attempt(struct redis *redis)
 
         if (was_up && clock_mono_ms() - redis->up_since_ms >= STEADY_MS)
                 redis->attempts = redis->hops = 0;
+        /* A server that dies twice a second serves in between. With waits of up to a second, two
+         * links of one owner seldom meet the same of its lives. */
+        if (was_up && redis->attempts > SHAKY_ATTEMPTS)
+                redis->attempts = SHAKY_ATTEMPTS;
         if (was_up || redis->redirected)
                 redis_find_again(redis->find);
         else
