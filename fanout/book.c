@@ -132,6 +132,20 @@ enum err book_put(struct book *book, const char *record, size_t len)
         return OK;
 }
 
+bool book_holds(const struct book *book, const char *record, size_t len)
+{
+        struct event event;
+        size_t at;
+
+        if (event_parse(record, len, &event) != OK || !find(book, event.state.event, &at))
+                return false;
+
+        const struct note *note = &book->notes[at];
+
+        return is_later(note, &event) || (note->generation == token_generation(event.epoch) &&
+                                          note->version == event.state.version);
+}
+
 enum err book_merge(struct book *book, const struct book *from)
 {
         for (size_t i = 0; i < from->n; i++) {

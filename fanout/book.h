@@ -19,6 +19,8 @@ void book_destroy(struct book *book); /* NULL is fine */
 /* Remember this record of an event (text, as event_format writes it; copied), unless the one held is later.
  * ERR_INVALID: it is no record; ERR_NOMEM. */
 must_check enum err book_put(struct book *book, const char *record, size_t len);
+/* Is this record, or a later one of the same event, held? False, too, if it is no record. */
+bool book_holds(const struct book *book, const char *record, size_t len);
 /* Every record of `from` too, unless the one held is later. ERR_NOMEM: some are missing. */
 must_check enum err book_merge(struct book *book, const struct book *from);
 /* Forget all. */

@@ -514,6 +514,11 @@ void follower_vouch(struct follower *follower, const struct token *token, const 
         char *record = event_format(event);
 
         follower_core_vouch(&follower->core, token);
+        /* In another epoch than the one we follow, and news to us: two primaries at once, perhaps. What
+         * the log lacks of it is given back by a renewal, which begins with reading the state. */
+        if (record != NULL && token->epoch != follower->core.head.epoch &&
+            !book_holds(follower->book, record, strlen(record)))
+                follower_core_distrust(&follower->core);
         /* Without memory the change itself may be forgotten with the Redis that lost it, but not
          * that there was one. */
         if (record == NULL || book_put(follower->book, record, strlen(record)) != OK)

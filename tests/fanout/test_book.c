@@ -187,6 +187,13 @@ Test(book, merges_what_the_other_knows_later_or_alone)
         put(from, "b", 1, 5);
         put(from, "c", 1, 9); /* of an earlier generation */
         put(from, "d", 1, 7);
+        for (unsigned version = 1; version <= 5; version++) {
+                char *text = record_of("b", 1, version);
+
+                cr_assert(eq(int, book_holds(book, text, strlen(text)), version <= 4));
+                free(text);
+        }
+        cr_assert(not(book_holds(book, "{}", 2)));
         cr_assert(eq(int, book_merge(book, from), OK));
         cr_assert(eq(sz, book_later_than(book, NULL, 0, all, 4), 4));
         for (unsigned i = 0; i < 4; i++) {

@@ -144,6 +144,9 @@ void sim_node_vouch(struct world *world, struct node *node, const struct token *
         record = event_format(event);
         check(record != NULL);
         follower_core_vouch(&node->core, token);
+        if (token->epoch != node->core.head.epoch &&
+            !book_holds(node->book, record, strlen(record)))
+                follower_core_distrust(&node->core);
         check(book_put(node->book, record, strlen(record)) == OK);
         free(record);
         if (rank.generation > told->generation ||
