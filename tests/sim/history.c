@@ -77,20 +77,13 @@ bool history_is_before(const struct history *history, const struct token *place,
         return token_equal(&at, place);
 }
 
-static uint64_t parent_of(const struct history *history, uint64_t epoch)
+bool history_has_heir(const struct history *history, uint64_t epoch)
 {
         for (unsigned i = 0; i < history->n; i++) {
-                if (history->pasts[i].token.epoch == epoch && history->pasts[i].token.seq == 0)
-                        return history->pasts[i].parent;
+                if (history->pasts[i].token.seq == 0 && history->pasts[i].parent == epoch)
+                        return true;
         }
-        return 0;
-}
-
-bool history_is_continued(const struct history *history, uint64_t epoch, uint64_t by)
-{
-        while (by != 0 && by != epoch)
-                by = parent_of(history, by);
-        return by != 0;
+        return false;
 }
 
 static uint64_t mix(uint64_t hash, uint64_t value)

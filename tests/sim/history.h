@@ -43,8 +43,8 @@ struct past *history_find(const struct history *history, const struct token *tok
 bool history_is_before(const struct history *history, const struct token *place,
                        const struct token *token);
 
-/* Was `epoch` continued by `by`, perhaps by way of others? */
-bool history_is_continued(const struct history *history, uint64_t epoch, uint64_t by);
+/* Was `epoch` continued by any other? */
+bool history_has_heir(const struct history *history, uint64_t epoch);
 
 uint64_t history_hash(const struct event_state *state);
 uint64_t history_hash_all(const struct event_state *states, size_t n);

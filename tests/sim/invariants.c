@@ -62,8 +62,7 @@ static void take_ranks(const struct node *node, const struct past *past, bool in
 
                 memcpy(ranks, node->newest, sizeof(node->newest));
                 /* What it told a producer it remembers before the log brings it. */
-                if (!is_earlier(rank, ranks[event]) ||
-                    is_earlier(node->told[event], ranks[event]))
+                if (!is_earlier(rank, ranks[event]) || is_earlier(node->told[event], ranks[event]))
                         ranks[event] = rank;
                 return;
         }
@@ -382,10 +381,12 @@ void invariants_device_reset(struct world *world, struct device *device, const s
                             may_be_gone(world, place, token);
                 break;
         case RESET_FORKED:
-                /* Its place is gone, or its epoch was continued by another. */
+                /* Its place is gone, or its epoch was continued by another: not always by the one
+                 * it is led to, for the node may have been to several before the device took the
+                 * reset. */
                 has_cause = token->epoch == place->epoch
                                 ? may_be_gone(world, place, token)
-                                : history_is_continued(&world->history, place->epoch, token->epoch);
+                                : history_has_heir(&world->history, place->epoch);
                 break;
         case RESET_UNKNOWN:
                 /* To an earlier generation only if a log is without the later one. */

@@ -176,8 +176,10 @@ void sim_book_lost(struct world *world, struct server *server, size_t lines_left
                 if (op->kind != MODEL_APPEND && op->kind != MODEL_RENEW)
                         continue;
                 PASTS_OF(world, op)->lost = true;
-                if (op->kind == MODEL_RENEW)
+                if (op->kind == MODEL_RENEW) {
+                        world->counted_renewals--; /* the log begins as if it had not been */
                         continue;
+                }
                 invariants_lost(world, PASTS_OF(world, op), rolled_back);
                 world_tell(world, WHO_REDIS, server->index, "loses %u.%t", op->token.seq,
                            op->token.tag);
