@@ -46,7 +46,9 @@ void sim_redis_fini(struct world *world)
 
 static void changed(struct world *world, struct server *server)
 {
-        server->synced = model_journal(server->model);
+        if (world->now_ms >=
+            server->still_until_ms) /* else it goes to the disk with what waits there */
+                server->synced = model_journal(server->model);
         sim_book_again(world, server);
         sim_replication_wrote(world, server);
 }
