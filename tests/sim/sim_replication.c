@@ -210,8 +210,11 @@ void sim_replication_heal(struct world *world)
                 if (server == primary || (!was_primary && server->master == primary->index))
                         continue;
                 sim_replication_forget_waits(server);
-                if (server->is_up)
-                        server->life++; /* what it was about to say, it will not say any more */
+                if (server->is_up) { /* it hears this after its disk, and then says no more of before */
+                        sim_book_is_on_disk(world, server);
+                        server->synced = model_journal(server->model);
+                        server->life++;
+                }
                 sim_replication_attach(world, server, primary);
                 if (was_primary && !world->quiet && world_chance(world, 200))
                         world_in(world, world_random(world, 1, 2000), on_role_seen, server, 0);
