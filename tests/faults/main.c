@@ -35,6 +35,7 @@ static const char usage[] =
     "       faults NUMBER...                 these, thoroughly: 1 16a 21\n"
     "options: --json        results as JSON on stdout\n"
     "         --markdown F  a table of the results into F\n"
+    "         --share K/N   only every N-th of them, from the K-th on: for several runs side by side\n"
     "         --keep        keep the logs and the ledger of cases that were kept, too\n"
     "Exit status 0: nothing was broken, or only what is known to be (look for SKIPPED); 1: something was; 2: wrong usage.\n";
 
@@ -333,6 +334,21 @@ static struct fault *find(const char *text)
         return NULL;
 }
 
+/* "2/4": every fourth case, from the second on, so that several runs side by side do all. */
+static size_t take_share(struct fault **chosen, size_t n, const char *share)
+{
+        unsigned which, of;
+        size_t kept = 0;
+
+        if (sscanf(share, "%u/%u", &which, &of) != 2 || which < 1 || which > of) {
+                fprintf(stderr, "faults: --share %s: give K/N with 1 <= K <= N\n", share);
+                exit(2);
+        }
+        for (size_t i = which - 1; i < n; i += of)
+                chosen[kept++] = chosen[i];
+        return kept;
+}
+
 static size_t choose(struct fault **chosen, size_t max, bool quick, bool all, char **names,
                      int n_names)
 {
@@ -406,14 +422,19 @@ static int run_chosen(struct fault **chosen, size_t n, bool json, const char *ma
 int main(int argc, char **argv)
 {
         static const struct option options[] = {
-                { "list", no_argument, NULL, 'l' }, { "quick", no_argument, NULL, 'q' },
-                { "all", no_argument, NULL, 'a' },  { "json", no_argument, NULL, 'j' },
-                { "keep", no_argument, NULL, 'k' }, { "markdown", required_argument, NULL, 'm' },
-                { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
+                { "list", no_argument, NULL, 'l' },
+                { "quick", no_argument, NULL, 'q' },
+                { "all", no_argument, NULL, 'a' },
+                { "json", no_argument, NULL, 'j' },
+                { "keep", no_argument, NULL, 'k' },
+                { "markdown", required_argument, NULL, 'm' },
+                { "help", no_argument, NULL, 'h' },
+                { "share", required_argument, NULL, 's' },
+                { NULL, 0, NULL, 0 },
         };
         struct fault *chosen[256];
         bool quick = false, all = false, json = false;
-        const char *markdown = NULL;
+        const char *markdown = NULL, *share = NULL;
         int option;
         size_t n;
 
@@ -437,6 +458,9 @@ int main(int argc, char **argv)
                 case 'm':
                         markdown = optarg;
                         break;
+                case 's':
+                        share = optarg;
+                        break;
                 case 'h':
                         fputs(usage, stdout);
                         return 0;
@@ -447,6 +471,8 @@ int main(int argc, char **argv)
         }
         faults_thorough = !quick;
         n = choose(chosen, countof(chosen), quick, all, argv + optind, argc - optind);
+        if (share != NULL)
+                n = take_share(chosen, n, share);
         if (n == 0) {
                 fputs(usage, stderr);
                 return 2;
