@@ -47,6 +47,7 @@ struct follower {
         unsigned state_request;              /* the one it reads for */
         bool lost_said;                      /* of the loss that is being mended */
         uint64_t role_asked_ms;              /* monotonic */
+        bool may_be_held;                    /* something beyond the head asked for last */
         unsigned messages;                   /* counted for drop_every */
         char link_why[160], answer_why[160]; /* the last trouble; empty = none */
 };
@@ -258,8 +259,24 @@ static void count(struct follower *follower, const struct follower_core *before)
                          (unsigned long long)now->head.epoch, (unsigned long long)now->head.seq);
 }
 
+static void on_tail(void *owner, bool is_held)
+{
+        struct follower *follower = owner;
+
+        if (!follower->destroying)
+                follower->may_be_held = is_held;
+}
+
 static enum err ask_log(struct follower *follower, unsigned request, seqno range_from)
 {
+        follower->may_be_held = follower->options.may_hold_back;
+        if (follower->may_be_held && range_from == 0) {
+                enum err err =
+                    log_question_tail(follower->commands, follower->options.ns, on_tail, follower);
+
+                if (err != OK)
+                        return err;
+        }
         return log_question(follower->commands, follower->options.ns,
                             follower_core_witness(&follower->core), range_from, request, on_answer,
                             follower);
@@ -293,7 +310,7 @@ static void feed(struct follower *follower, const struct follower_input *input,
                 install(follower, state);
         if (actions.deliver_n > 0)
                 deliver(follower, input->entries + actions.deliver_from, actions.deliver_n);
-        if (actions.confirmed && follower->callbacks.on_confirmed != NULL)
+        if (actions.confirmed && !follower->may_be_held && follower->callbacks.on_confirmed != NULL)
                 follower->callbacks.on_confirmed(follower->callbacks.owner);
         if (ask(follower, &actions) !=
             OK) /* after a failure the core waits, so this goes no deeper */

@@ -26,7 +26,8 @@ struct follower_callbacks {
         void (*on_entries)(void *owner, struct entry *const *entries, size_t n, struct snapshot *snapshot);
         /* The log, asked a moment ago, ended at the head this node holds, or before it. About once a
          * second. Whoever waits for an entry beyond our head waits in vain if the question was asked
-         * after they came: so from the second call on. May be NULL. */
+         * after they came: so from the second call on. Not while entries are held back, with may_hold_back:
+         * a failover may have lost their release alone, and they may have been seen. May be NULL. */
         void (*on_confirmed)(void *owner);
         /* The command link came up (before anything is read) or went down. May be NULL. */
         void (*on_link)(void *owner, bool up);
@@ -38,6 +39,7 @@ struct follower_options {
         const char *ns;          /* namespace; borrowed */
         size_t keep;             /* entries to read back at an install: the ring's capacity */
         size_t keep_max;         /* of young ones so many: how far the ring may grow; 0 = as `keep` */
+        bool may_hold_back;      /* durability replicated:N: nothing is confirmed while something is held back */
         /* Test seam for "a lost pub/sub message": drop every n-th published message; 0 = none. Set by the
          * hidden environment variable KICKOFF_TEST_DROP_MESSAGES and said loudly in the log. */
         unsigned drop_every;

@@ -1,8 +1,9 @@
-/* fanout/log_question.c -- the calls of head and range, and their answers into entries. */
+/* fanout/log_question.c -- the calls of head, range and tail, and their answers into entries. */
 #include "fanout/log_question.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "fanout/fanout_metrics.h"
@@ -84,6 +85,39 @@ enum err log_question(struct redis *redis, const char *ns, const struct token *m
         err = redis_command(redis, on_reply, question,
                             is_range ? (int)countof(range) : (int)countof(head),
                             is_range ? range : head, NULL);
+        if (err != OK)
+                free(question);
+        return err;
+}
+
+/* --- the tail ------------------------------------------------------------------------------- */
+
+struct tail_question {
+        log_tail_fn *done;
+        void *owner;
+};
+
+static void on_tail(void *owner, const struct redis_reply *reply)
+{
+        struct tail_question question = *(struct tail_question *)owner;
+        const struct redis_reply *held = reply != NULL ? redis_at(reply, 3) : NULL;
+
+        free(owner);
+        question.done(question.owner, held == NULL || strcmp(redis_text(held, NULL), "0") != 0);
+}
+
+enum err log_question_tail(struct redis *redis, const char *ns, log_tail_fn *done, void *owner)
+{
+        char meta[KEY_MAX + 1];
+        const char *const argv[] = { "FCALL_RO", "kickoff1_tail", "1", meta };
+        struct tail_question *question = malloc(sizeof(*question));
+        enum err err;
+
+        if (question == NULL)
+                return ERR_NOMEM;
+        *question = (struct tail_question){ done, owner };
+        key_format(meta, ns, KEY_META, NULL);
+        err = redis_command(redis, on_tail, question, countof(argv), argv, NULL);
         if (err != OK)
                 free(question);
         return err;

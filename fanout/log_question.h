@@ -2,6 +2,7 @@
  * this node holds. One question, one answer. For follower.c alone. Control thread only. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/check.h"
@@ -26,3 +27,8 @@ typedef void log_answer_fn(void *owner, unsigned request, const struct log_answe
 /* range_from 0: only where it ends. `request` comes back with the answer. */
 must_check enum err log_question(struct redis *redis, const char *ns, const struct token *mine,
                                  seqno range_from, unsigned request, log_answer_fn *done, void *owner);
+
+/* Does the log go on beyond where it ends for everybody? True also if there is no answer. */
+typedef void log_tail_fn(void *owner, bool is_held);
+/* `done` exactly once, before the answers to questions that are asked after this one. */
+must_check enum err log_question_tail(struct redis *redis, const char *ns, log_tail_fn *done, void *owner);

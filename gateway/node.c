@@ -244,7 +244,8 @@ enum err node_create(struct event_base *base, const struct options *options,
         struct follower_options f = { .address = *redis,
                                       .ns = options->ns,
                                       .keep = RING_CAPACITY_DEFAULT,
-                                      .keep_max = RING_CAPACITY_MAX };
+                                      .keep_max = RING_CAPACITY_MAX,
+                                      .may_hold_back = options->durability.replicas > 0 };
         const struct follower_callbacks from_log = { .on_install = on_install,
                                                      .on_entries = on_entries,
                                                      .on_confirmed = on_confirmed,

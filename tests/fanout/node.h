@@ -80,6 +80,7 @@ static inline void node_start_keeping(struct node *node, struct fixture *f,
                                             .ns = NS,
                                             .keep = keep,
                                             .keep_max = keep_max,
+                                            .may_hold_back = true,
                                             .drop_every = drop_every };
         struct follower_callbacks callbacks = { .on_install = on_install,
                                                 .on_entries = on_entries,

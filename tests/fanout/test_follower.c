@@ -1,6 +1,7 @@
 /* The follower against a real Redis: what a node delivers when messages are lost, Redis dies, its
  * functions are gone, or an entry cannot be read. What losses lead to is in test_loss.c. */
 #include "fanout/fanout_metrics.h"
+#include "fanout/follower_core.h"
 
 #include "tests/fanout/node.h"
 #include "tests/fanout/replicas.h"
@@ -156,6 +157,45 @@ Test(follower, does_not_stay_with_a_server_that_became_a_replica)
         node_stop(&node);
         fixture_stop(&f);
         test_redis_destroy(first);
+}
+
+/* After a failover that lost the mark alone, a device may have what is held back here. "Confirmed"
+ * would tell it that the log has not: it would be led back to the entry before, and then be told
+ * this one again. */
+Test(follower, confirms_nothing_to_devices_while_an_entry_is_held_back)
+{
+        struct fixture f = fixture_start();
+        struct node node;
+        struct token first;
+        char tag[17], *record;
+        uint64_t until_ms;
+
+        fixture_create(&f, "final");
+        first = fixture_place(f.server);
+        token_hex(first.tag, tag);
+        record = test_redis_ask(f.server, "HGET", EVENTS, "final", NULL);
+        test_redis_do(f.server, "XADD", LOG, "2-0", "tag", "00000000000000a2", "prev", tag, "body",
+                      "{\"kind\":\"refresh\",\"event\":\"final\",\"stage\":\"scheduled\",\"at\":1,"
+                      "\"starts_at\":1,\"version\":2,\"bundle\":0,\"sent\":1}",
+                      "event", "final", "before", record, NULL);
+        test_redis_do(f.server, "HSET", META, "seq", "2", "tag", "00000000000000a2", "mark", "1",
+                      "mark_tag", tag, NULL);
+        node_start(&node, &f, 100, 0);
+        run_until(f.base, follower_is_ready(node.follower));
+        until_ms = clock_mono_ms() + 3 * FOLLOWER_HEAD_EVERY_MS;
+        run_until(f.base, clock_mono_ms() > until_ms);
+        cr_assert(follower_is_ready(node.follower));
+        cr_assert(eq(u64, head(&node), 1));
+        cr_assert(eq(uint, node.confirmed, 0));
+
+        test_redis_do(f.server, "FCALL", "kickoff1_release", "2", META, LOG, "0001aaaaaaaaaaaa",
+                      "2", "00000000000000a2", "PUBLISH", "{" NS "}:signals", NULL);
+        run_until(f.base, node.confirmed > 1);
+        cr_assert(eq(u64, head(&node), 2));
+        cr_assert(eq(uint, node.installs, 1));
+        free(record);
+        node_stop(&node);
+        fixture_stop(&f);
 }
 
 Test(follower, flushed_functions_are_repaired)
