@@ -278,3 +278,22 @@ Test(checker, a_loss_counts_unless_it_may_be_told)
         cr_assert(eq(u32, told.n, 0), "%s", told.text[0]);
         ledger_destroy(ledger);
 }
+
+Test(checker, two_tags_of_one_number_count_unless_the_log_may_fork)
+{
+        const struct checker_rules may = { .loss_may_be_told = true, .numbers_may_fork = true };
+        struct token forked = token(3), fresh = { EPOCH + 1, 1, 7 };
+        struct findings strict, told, untold;
+        struct ledger *ledger = good_but("tv-1", 3);
+
+        forked.tag++;
+        tell(ledger, LEDGER_SIGNAL, "tv-1", forked, "fork", 3);
+        checker_judge(ledger, &may, &untold);
+        tell(ledger, LEDGER_RESET, "tv-1", fresh, "m2", 2);
+        checker_judge(ledger, NULL, &strict);
+        checker_judge(ledger, &may, &told);
+        cr_assert(gt(u32, strict.n, 0));
+        cr_assert(eq(u32, told.n, 0), "%s", told.text[0]);
+        cr_assert(gt(u32, untold.n, 0)); /* it may not go without saying */
+        ledger_destroy(ledger);
+}

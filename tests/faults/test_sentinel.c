@@ -64,11 +64,12 @@ Test(sentinel, three_agree_on_the_replica_when_the_primary_is_killed)
         test_redis_destroy(primary);
 }
 
-/* What it answers, up to the end of the first line that is not a number. */
-static void ask_for_primary(const struct fake_sentinel *fake, char said[64])
+static const char address[] =
+    "*3\r\n$8\r\nSENTINEL\r\n$23\r\nget-master-addr-by-name\r\n$1\r\nm\r\n";
+static const char master[] = "*3\r\n$8\r\nSENTINEL\r\n$6\r\nMASTER\r\n$1\r\nm\r\n";
+
+static void ask_for_primary(const struct fake_sentinel *fake, const char *question, char said[128])
 {
-        static const char question[] =
-            "*3\r\n$8\r\nSENTINEL\r\n$23\r\nget-master-addr-by-name\r\n$1\r\nm\r\n";
         struct sockaddr_in to = { .sin_family = AF_INET,
                                   .sin_port = htons(fake_sentinel_port(fake)),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -76,8 +77,8 @@ static void ask_for_primary(const struct fake_sentinel *fake, char said[64])
         ssize_t n;
 
         cr_assert(connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0);
-        cr_assert(send(fd, question, sizeof(question) - 1, MSG_NOSIGNAL) == sizeof(question) - 1);
-        n = recv(fd, said, 63, 0); /* it answers with one write */
+        cr_assert(send(fd, question, strlen(question), MSG_NOSIGNAL) == (ssize_t)strlen(question));
+        n = recv(fd, said, 127, 0); /* it answers with one write */
         cr_assert(n > 0);
         said[n] = '\0';
         close(fd);
@@ -86,14 +87,21 @@ static void ask_for_primary(const struct fake_sentinel *fake, char said[64])
 Test(sentinel, a_lying_one_says_what_it_is_told)
 {
         struct fake_sentinel *fake = fake_sentinel_start("10.0.0.1", 7);
-        char said[64];
+        char said[128];
 
-        ask_for_primary(fake, said);
+        ask_for_primary(fake, address, said);
         cr_assert(eq(str, said, "*2\r\n$8\r\n10.0.0.1\r\n$1\r\n7\r\n"));
+        fake_sentinel_says_of(fake, "10.0.0.2", 8, 42);
+        ask_for_primary(fake, master, said);
+        cr_assert(eq(str, said,
+                     "*8\r\n$4\r\nname\r\n$1\r\nm\r\n$2\r\nip\r\n$8\r\n10.0.0.2\r\n"
+                     "$4\r\nport\r\n$1\r\n8\r\n$12\r\nconfig-epoch\r\n$2\r\n42\r\n"));
         fake_sentinel_says(fake, NULL, 0);
-        ask_for_primary(fake, said);
+        ask_for_primary(fake, address, said);
         cr_assert(eq(str, said, "*-1\r\n"));
-        cr_assert(eq(u32, fake_sentinel_asked(fake), 2));
+        ask_for_primary(fake, master, said);
+        cr_assert(eq(int, said[0], '-'));
+        cr_assert(eq(u32, fake_sentinel_asked(fake), 4));
         fake_sentinel_destroy(fake);
 }
 
