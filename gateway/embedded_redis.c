@@ -216,7 +216,7 @@ enum err embedded_redis_start(struct event_base *base, const char *dir, bool fsy
         struct redis_address address;
         struct embedded_redis *redis = calloc(1, sizeof(*redis));
         char real[sizeof(address.path)];
-        const char *program;
+        const char *program = NULL;
         enum err err;
 
         if (!redis) {

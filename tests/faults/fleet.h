@@ -11,7 +11,7 @@
 
 #define FLEET_SERVERS_MAX   3
 #define FLEET_SENTINELS     3
-#define FLEET_DOWN_AFTER_MS 1000
+#define FLEET_DOWN_AFTER_MS 3000
 
 struct fleet_options {
         unsigned n_replicas; /* 0 = 1 */
