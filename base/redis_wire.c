@@ -225,6 +225,13 @@ static void on_event(struct bufferevent *bytes, short what, void *arg)
                 kick(wire);
                 return;
         }
+        /* Redis may say why, close, and only then get our bytes. What it said is still to be read,
+         * and reading finds the end, too. */
+        if ((what & BEV_EVENT_WRITING) && wire->options.tls == NULL &&
+            (error == EPIPE || error == ECONNRESET)) {
+                bufferevent_disable(bytes, EV_WRITE);
+                return;
+        }
         bufferevent_disable(bytes, EV_READ | EV_WRITE);
         if (what & BEV_EVENT_EOF)
                 broken(wire, "", "the server closed the connection");

@@ -2,6 +2,7 @@
 #include "tests/base/redis_bench.h"
 
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -123,6 +124,54 @@ Test(redis_wire, an_answer_that_nobody_asked_for_ends_the_link)
         cr_assert(strstr(b->why, "nobody asked for: surprise") != NULL, "%s", b->why);
         script_end(&script);
         bench_destroy(b);
+}
+
+/* A server on a unix socket, in a thread, that says why and closes before it reads anything. */
+#define REFUSALS 300
+
+static void *refuse(void *arg)
+{
+        static const char says[] = "-ERR max number of clients reached\r\n";
+        const int *listener = arg;
+
+        for (unsigned i = 0; i < REFUSALS; i++) {
+                int fd = accept(*listener, NULL, NULL);
+
+                for (uint64_t until_us = clock_mono_us() + i; clock_mono_us() < until_us;)
+                        ; /* each time a microsecond later */
+                check(fd >= 0 && write(fd, says, sizeof(says) - 1) == sizeof(says) - 1);
+                close(fd);
+        }
+        return NULL;
+}
+
+/* At some of these moments our greeting meets EPIPE while what was said is still to be read. */
+Test(redis_wire, what_was_said_before_the_close_is_heard_even_if_our_greeting_cannot_be_sent)
+{
+        char dir[] = "/tmp/kickoff-wire-XXXXXX";
+        char url[sizeof("unix://") + sizeof(dir) + sizeof("/redis.sock")];
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        pthread_t thread;
+
+        cr_assert(mkdtemp(dir) != NULL);
+        snprintf(address.sun_path, sizeof(address.sun_path), "%s/redis.sock", dir);
+        snprintf(url, sizeof(url), "unix://%s/redis.sock", dir);
+        cr_assert(bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0);
+        cr_assert(listen(listener, 16) == 0);
+        cr_assert(pthread_create(&thread, NULL, refuse, &listener) == 0);
+        for (unsigned i = 0; i < REFUSALS; i++) {
+                struct bench *b = bench_create();
+
+                bench_link(b, url, (struct redis_options){ 0 }, NULL);
+                BENCH_UNTIL(b, b->downs == 1);
+                cr_expect(strstr(b->why, "max number of clients") != NULL, "%s", b->why);
+                bench_destroy(b);
+        }
+        pthread_join(thread, NULL);
+        close(listener);
+        unlink(address.sun_path);
+        rmdir(dir);
 }
 
 Test(redis_wire, too_many_clients_is_the_reason_that_is_told)
