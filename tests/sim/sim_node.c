@@ -53,8 +53,25 @@ static void on_answer(struct world *world, struct call *call, bool answered)
                 feed(world, node, &input, NULL);
 }
 
+/* As in follower.c: nothing is confirmed to devices while something may be held back. */
+static void on_held(struct world *world, struct call *call, bool answered)
+{
+        (void)world;
+        if (answered && call->node->is_alive && call->request == call->node->held_request)
+                call->node->may_be_held = call->is_held;
+}
+
+static void ask_held(struct world *world, struct node *node, unsigned request)
+{
+        struct call *call = sim_redis_new_call(CALL_HELD, on_held, NULL);
+
+        call->request = node->held_request = request;
+        sim_redis_call(world, node, call);
+}
+
 static void ask(struct world *world, struct node *node, const struct follower_actions *actions)
 {
+        bool may_hold_back = world->durability.mode == DURABILITY_REPLICATED;
         struct call *call;
 
         if (actions->ask == FOLLOWER_ASK_NOTHING)
@@ -67,6 +84,9 @@ static void ask(struct world *world, struct node *node, const struct follower_ac
                 sim_reader_start(world, node, actions->request);
                 return;
         }
+        node->may_be_held = may_hold_back;
+        if (may_hold_back && actions->ask == FOLLOWER_ASK_HEAD)
+                ask_held(world, node, actions->request);
         call = sim_redis_new_call(actions->ask == FOLLOWER_ASK_HEAD ? CALL_HEAD : CALL_RANGE,
                                   on_answer, node);
         call->request = actions->request;
@@ -126,7 +146,7 @@ static void feed(struct world *world, struct node *node, const struct follower_i
                 install(world, node, input, read);
         if (actions.deliver_n > 0)
                 deliver(world, node, input->entries + actions.deliver_from, actions.deliver_n);
-        for (unsigned i = 0; actions.confirmed && i < node->n_workers; i++)
+        for (unsigned i = 0; actions.confirmed && !node->may_be_held && i < node->n_workers; i++)
                 sim_worker_confirmed(world, node->workers[i]);
         ask(world, node, &actions);
 }

@@ -25,6 +25,8 @@ struct node {
         int64_t wall_ahead_ms;
         struct links links;
         struct follower_core core;
+        bool may_be_held;          /* as in follower.c */
+        unsigned held_request;     /* the newest question for it: here an answer may be overtaken */
         struct snapshot *snapshot; /* at core.head */
         struct book *book;         /* the records of the same moment */
         struct reading *reading;   /* NULL: no state is being read */

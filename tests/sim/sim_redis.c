@@ -226,6 +226,7 @@ void sim_redis_carry_out(struct world *world, struct call *call)
         case CALL_RELEASE:
                 do_release(world, call);
                 break;
+        case CALL_HELD:
         case CALL_TAIL:
                 call->result = model_tail(server->model, &call->is_held);
                 sim_redis_answer(world, call);

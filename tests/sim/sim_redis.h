@@ -46,6 +46,7 @@ enum call_kind {
         CALL_RANGE,
         CALL_STATE,
         CALL_RENEW,
+        CALL_HELD, /* as CALL_TAIL, on the way that CALL_HEAD goes */
         CALL_LOOKUP,
         CALL_APPEND,
         CALL_WAIT, /* a small write, and WAIT behind it */
@@ -85,7 +86,7 @@ struct call {
         enum model_renewal renewal;   /* RENEW */
         struct token result;          /* APPEND, TAIL, and LOOKUP of a known key */
         bool has_record, has_request; /* LOOKUP; APPEND that is stale */
-        bool is_held;                 /* LOOKUP, TAIL */
+        bool is_held;                 /* LOOKUP, TAIL, HELD */
         struct event record;
         char known_fingerprint[65]; /* LOOKUP */
         struct event known;         /* LOOKUP, APPEND: what an earlier one with this key made */

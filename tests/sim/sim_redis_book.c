@@ -137,42 +137,11 @@ void sim_book_again(struct world *world, struct server *server)
         }
 }
 
-/* Up to which number a server still knows that entries of this epoch were released. */
-static seqno released_up_to(const struct server *server, size_t lines, uint64_t epoch)
-{
-        seqno last = 0;
-
-        for (size_t i = 0; i < lines; i++) {
-                const struct model_op *op = model_line(server->model, i);
-
-                if (op->kind == MODEL_RELEASE && op->token.epoch == epoch && op->token.seq > last)
-                        last = op->token.seq;
-        }
-        return last;
-}
-
-/* What was released is held back again: until it is released anew, the log has to do without it. */
-static void lose_release(struct world *world, const struct server *server, size_t lines_left,
-                         const struct token *mark)
-{
-        seqno still = released_up_to(server, lines_left, mark->epoch);
-
-        for (unsigned i = 0; i < world->history.n; i++) {
-                struct past *past = &world->history.pasts[i];
-
-                if (past->token.epoch == mark->epoch && past->token.seq > still &&
-                    past->token.seq <= mark->seq)
-                        past->lost = true;
-        }
-}
-
 void sim_book_lost(struct world *world, struct server *server, size_t lines_left, bool rolled_back)
 {
         for (size_t i = lines_left; i < model_journal(server->model); i++) {
                 const struct model_op *op = model_line(server->model, i);
 
-                if (op->kind == MODEL_RELEASE)
-                        lose_release(world, server, lines_left, &op->token);
                 if (op->kind != MODEL_APPEND && op->kind != MODEL_RENEW)
                         continue;
                 PASTS_OF(world, op)->lost = true;
