@@ -187,7 +187,8 @@ enum err fleet_start(const struct swarm_options *options, uint32_t devices, uint
                 own.fetch_slots = options->fetch_slots > 0 ? own.n : 0;
                 own.board = fleet->board;
                 own.seed = rng_secure_u64();
-                own.report_every_ms = REPORT_EVERY_MS;
+                own.report_every_ms =
+                    options->report_every_ms > 0 ? options->report_every_ms : REPORT_EVERY_MS;
                 if (options->connects_per_s > 0)
                         own.connects_per_s = options->connects_per_s / n + 1;
                 fleet->n++;

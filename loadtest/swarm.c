@@ -27,12 +27,17 @@
 /* Any 16 bytes make a good key (RFC 6455 4.1); the answer to it is the same for every device. */
 static void make_key(struct swarm *swarm)
 {
+        const char *given = swarm->options.key;
         unsigned char raw[16], text[WS_KEY_LEN + 1];
         uint64_t random[2] = { rng_u64(&swarm->rng), rng_u64(&swarm->rng) };
 
         memcpy(raw, random, sizeof(raw));
         EVP_EncodeBlock(text, raw, sizeof(raw));
         memcpy(swarm->key, text, sizeof(swarm->key));
+        if (given != NULL) {
+                check(strlen(given) == WS_KEY_LEN);
+                memcpy(swarm->key, given, sizeof(swarm->key));
+        }
         ws_accept_key(swarm->key, swarm->accept);
 }
 
@@ -260,13 +265,19 @@ static void count_devices(struct swarm *swarm)
         struct swarm_counts *counts = &swarm->result.counts;
         struct token head = { .epoch = atomic_load(&board->head_epoch),
                               .seq = atomic_load(&board->head_seq) };
+        uint32_t keep = atomic_load(&board->keep);
 
         counts->at_head = counts->flawed = counts->behind = counts->owing = 0;
-        counts->dead = counts->excused = 0;
+        counts->dead = counts->excused = counts->left = 0;
         for (uint32_t i = 0; i < swarm->options.n; i++) {
                 const struct simdevice *sim = &swarm->devices[i].sim;
                 uint64_t behind = head.epoch == 0 ? 0 : simdevice_behind(sim, &head);
 
+                if (keep != 0 && swarm->options.first + i >= keep) {
+                        counts->left += swarm->devices[i].state == DEVICE_CLOSED;
+                        counts->flawed += sim->flawed;
+                        continue;
+                }
                 /* One that never came in lost nothing: it is told as not connected. */
                 if (!swarm->devices[i].welcomed)
                         continue;

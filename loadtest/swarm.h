@@ -40,6 +40,12 @@ struct swarm_board {
         _Atomic unsigned churn;     /* devices that drop out per minute, in ten-thousandths */
         /* A new round cuts all connections to the target of this index, as if its node had died. */
         _Atomic unsigned cut_target, cut_round;
+        /* Devices with this number and above say goodbye, and nothing is expected of them from then
+         * on; 0: all stay. Set once. */
+        _Atomic uint32_t keep;
+        /* So many devices of the lowest numbers drop their connection and do not come back, though
+         * they should: what a test loses on purpose. Set once. */
+        _Atomic uint32_t lose;
         /* Written by the swarms: when a device was last welcomed for the first time, had its
          * bundle, was in again after it had been away, had told and content together; monotonic us.
          * The processes share that clock, so the latest writer is the latest. */
@@ -66,8 +72,9 @@ struct swarm_options {
         struct model model;
         uint64_t connects_per_s; /* 0 = all at once */
         uint64_t seed;
+        const char *key; /* Sec-WebSocket-Key of all; NULL: one is drawn */
         struct swarm_board *board;
-        uint64_t report_every_ms;
+        uint64_t report_every_ms;   /* 0 = 200 */
         swarm_sample_fn *on_sample; /* NULL: nobody wants series */
         void *sample_owner;
 };
@@ -88,6 +95,7 @@ struct swarm_counts { /* sums; plain data, goes over a pipe */
         uint64_t churned, cut; /* connections that the herd itself broke */
         uint64_t too_slow;     /* closed by a node with 4008 */
         uint64_t gave_up;      /* refused for good */
+        uint64_t left; /* now: let go by the board's `keep`: in none of at_head, behind, owing */
         uint64_t prefetched, prefetch_failed;   /* devices; failed: nothing more will be tried */
         uint64_t prefetch_shed, prefetch_again; /* tries: 503 or 429; lost connections */
         uint64_t connects, reconnects, refused, connect_errors, lost_connections, broken;

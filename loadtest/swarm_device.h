@@ -77,6 +77,7 @@ struct swarm {
         uint64_t churn_ms;  /* until when that was reckoned */
         bool has_sleepers;  /* some may be asleep */
         unsigned cut_round; /* the last one that was done */
+        uint32_t kept, lost; /* the board's keep and lose, when done */
         char key[WS_KEY_LEN + 1],
             accept[29]; /* one key for all: the answer is compared, not computed */
         uint8_t bytes[128 * 1024];

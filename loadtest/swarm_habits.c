@@ -178,9 +178,33 @@ static void cut(struct swarm *swarm)
         }
 }
 
+/* Some leave in order, some are lost: both for good. */
+static void let_go(struct swarm *swarm)
+{
+        const struct swarm_options *options = &swarm->options;
+        uint32_t keep = atomic_load(&options->board->keep),
+                 lose = atomic_load(&options->board->lose);
+
+        if (keep == swarm->kept && lose == swarm->lost)
+                return;
+        swarm->kept = keep;
+        swarm->lost = lose;
+        for (uint32_t i = 0; i < options->n; i++) {
+                struct device *device = &swarm->devices[i];
+
+                if (keep != 0 && options->first + i >= keep && device->state != DEVICE_CLOSED) {
+                        swarm_device_goodbye(swarm, device);
+                } else if (options->first + i < lose && device->state == DEVICE_OPEN) {
+                        swarm_device_release(swarm, device);
+                        device->state = DEVICE_CLOSED;
+                }
+        }
+}
+
 void swarm_habits_tick(struct swarm *swarm)
 {
         tend_sleepers(swarm);
         churn(swarm);
         cut(swarm);
+        let_go(swarm);
 }
