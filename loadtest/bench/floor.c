@@ -7,9 +7,11 @@
  *   prefetch    keep-alive: recv, send of a ready-made head and body
  *
  *   kickoff-bench-floor PORT HELLO_BYTES RESET_BYTES SIGNAL_BYTES BODY_BYTES
- * Sizes are of whole frames, so that the bytes are those of the node it is compared with. Prints
- * the port when it listens. A peer that does not take a whole answer at once is an error: the sizes
- * are far below any socket buffer. */
+ * Sizes are of whole frames, so that the bytes are those of the node it is compared with; in place
+ * of a size, `@FILE` is a whole frame to be sent as it is, to devices that read what they get.
+ * Prints the port when it listens. A peer that does not take a whole answer at once is an error:
+ * the sizes are far below any socket buffer. Only in a broadcast it may be a device that does not
+ * read: it is forgotten. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -55,10 +57,27 @@ static void answer_add(struct answer *answer, const void *bytes, size_t len)
         answer->len += len;
 }
 
-/* A text frame of `size` bytes with its header. */
-static void answer_add_frame(struct answer *answer, size_t size)
+static void answer_add_file(struct answer *answer, const char *path)
 {
-        size_t payload = size - (size <= 127 ? 2 : 4);
+        FILE *file = fopen(path, "re");
+        char bytes[16384];
+        size_t n = file != NULL ? fread(bytes, 1, sizeof(bytes), file) : 0;
+
+        if (n == 0 || n == sizeof(bytes))
+                fail(path);
+        fclose(file);
+        answer_add(answer, bytes, n);
+}
+
+/* A text frame of `wanted` bytes with its header, or the frame in the file `@FILE`. */
+static void answer_add_frame(struct answer *answer, const char *wanted)
+{
+        if (*wanted == '@') {
+                answer_add_file(answer, wanted + 1);
+                return;
+        }
+
+        size_t size = strtoul(wanted, NULL, 10), payload = size - (size <= 127 ? 2 : 4);
         uint8_t header[WS_HEADER_MAX];
         char *text = malloc(payload);
 
@@ -83,9 +102,9 @@ static void make_answers(char **sizes)
         check(body != NULL);
         memset(body, 'b', body_len);
         answer_add(&upgrade, head, sizeof(head) - 1);
-        answer_add_frame(&upgrade, strtoul(sizes[0], NULL, 10));
-        answer_add_frame(&upgrade, strtoul(sizes[1], NULL, 10));
-        answer_add_frame(&signal_frame, strtoul(sizes[2], NULL, 10));
+        answer_add_frame(&upgrade, sizes[0]);
+        answer_add_frame(&upgrade, sizes[1]);
+        answer_add_frame(&signal_frame, sizes[2]);
         snprintf(bundle_head, sizeof(bundle_head),
                  "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
                  "ETag: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"\r\n"
@@ -113,6 +132,8 @@ static void on_readable(int fd)
                         return;
                 is_device[fd] = false;
                 close(fd);
+        } else if (is_device[fd]) {
+                return;                          /* an ack or a pong: taken in, and that is all */
         } else if (n > 8 && request[8] == 'c') { /* GET /v1/connect */
                 is_device[fd] = true;
                 highest = fd > highest ? fd : highest;
@@ -125,8 +146,9 @@ static void on_readable(int fd)
 static void broadcast(void)
 {
         for (int fd = 0; fd <= highest; fd++)
-                if (is_device[fd])
-                        send_whole(fd, &signal_frame);
+                if (is_device[fd] && send(fd, signal_frame.bytes, signal_frame.len,
+                                          MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)signal_frame.len)
+                        is_device[fd] = false;
 }
 
 static void watch(int set, int fd)
