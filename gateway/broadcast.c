@@ -15,8 +15,8 @@
 #include "gateway/session_io.h"
 #include "gateway/worker_inside.h"
 
-#define SLICE_SENDS 256
-#define SLICE_US    2000
+#define SLICE_US  2000
+#define BATCH_MIN 32
 /* The clock is read after so many sends, or so many sessions that need nothing: about 100 us. */
 #define SENDS_A_LOOK  16
 #define VISITS_A_LOOK 1024
@@ -60,29 +60,54 @@ static bool has_next(struct worker *worker)
         }
 }
 
-static void slice(struct worker *worker)
+/* Until the slice is full, its time is over, or the walk. */
+static void visit_some(struct worker *worker, uint64_t until_us)
 {
-        static const struct timeval at_once = { 0, 0 };
         struct broadcast *broadcast = &worker->broadcast;
-        uint64_t until_us = clock_mono_us() + SLICE_US;
-        unsigned sends = 0, visits = 0;
+        unsigned sends = 0, tries = 0, idle = 0;
+        bool looks = false;
 
-        while (has_next(worker)) {
+        while (sends < broadcast->batch && !(looks && clock_mono_us() >= until_us) &&
+               has_next(worker)) {
                 struct conn *conn = worker->conns[broadcast->at];
-                bool has_sent = session_io_visit(worker, conn), looks;
+                enum visit visit = session_io_visit(worker, conn);
 
                 /* If it left while it was visited, another one stands here now. */
                 if (broadcast->at < worker->n_conns && worker->conns[broadcast->at] == conn)
                         broadcast->at++;
-                sends += has_sent;
-                looks = has_sent ? sends % SENDS_A_LOOK == 0 : ++visits % VISITS_A_LOOK == 0;
-                if (sends == SLICE_SENDS || (looks && clock_mono_us() >= until_us)) {
-                        /* A timer, for libevent runs those after it has asked for events again. */
-                        check(event_add(broadcast->more, &at_once) == 0);
-                        return;
-                }
+                sends += visit != VISIT_IDLE;
+                looks = visit == VISIT_TRIED  ? ++tries % SENDS_A_LOOK == 0
+                        : visit == VISIT_IDLE ? ++idle % VISITS_A_LOOK == 0
+                                              : false;
         }
-        walked(worker);
+}
+
+/* What was put by is sent in one call, whose length nobody can cut once it has begun: so the next
+ * is cut by how long this one took. */
+static void fit_batch(struct broadcast *broadcast, uint64_t took_us)
+{
+        if (took_us > 2 * SLICE_US && broadcast->batch > BATCH_MIN)
+                broadcast->batch /= 2;
+        else if (took_us < SLICE_US && broadcast->batch < SENDER_BATCH)
+                broadcast->batch *= 2;
+}
+
+static void slice(struct worker *worker)
+{
+        static const struct timeval at_once = { 0, 0 };
+        struct broadcast *broadcast = &worker->broadcast;
+        uint64_t began_us = clock_mono_us();
+
+        visit_some(worker, began_us + SLICE_US);
+        if (sender_waiting(worker->sender) > 0) {
+                session_io_send_put_by(worker);
+                fit_batch(broadcast, clock_mono_us() - began_us);
+        }
+        /* Asked only now: whoever was lost among those put by may have moved somebody. */
+        if (has_next(worker)) /* a timer, for libevent runs those after it has asked for events */
+                check(event_add(broadcast->more, &at_once) == 0);
+        else
+                walked(worker);
 }
 
 static void on_more(evutil_socket_t fd, short what, void *arg)
@@ -98,6 +123,7 @@ static void on_more(evutil_socket_t fd, short what, void *arg)
 enum err broadcast_init(struct worker *worker)
 {
         worker->broadcast.more = evtimer_new(worker->base, on_more, worker);
+        worker->broadcast.batch = SENDER_BATCH;
         return worker->broadcast.more != NULL ? OK : ERR_NOMEM;
 }
 

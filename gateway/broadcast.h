@@ -13,6 +13,7 @@ struct worker;
 struct broadcast {
         struct event *more; /* the next slice, after the loop has turned */
         uint32_t from, at;  /* the pass began at `from`; `at` is asked next */
+        uint32_t batch;     /* sends of a slice: SENDER_BATCH, fewer where so many take too long */
         bool is_walking;
         bool wrapped; /* the end of conns[] is behind us: now 0 .. from - 1 */
         bool again;   /* somebody asked already may be behind: another pass */

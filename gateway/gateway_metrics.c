@@ -12,6 +12,8 @@ struct metric m_guests =
     METRIC_GAUGE("kickoff_guests", "Sockets that are not sessions: requests and handshakes.");
 struct metric m_blocked =
     METRIC_GAUGE("kickoff_blocked", "Sockets that take no more bytes for now.");
+struct metric m_uring =
+    METRIC_GAUGE("kickoff_uring_workers", "Workers whose broadcasts are sent by io_uring.");
 struct metric m_broadcast_us =
     METRIC_COUNTER("kickoff_broadcast_us_total",
                    "Microseconds from a signal's arrival at a worker to its last device, summed.");
@@ -52,6 +54,7 @@ static struct metric *const table[] = {
         &m_devices,
         &m_guests,
         &m_blocked,
+        &m_uring,
         &m_broadcast_us,
         &m_connects_recovered,
         &m_connects_reset,

@@ -11,13 +11,15 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "gateway/lifetime.h"
 #include "proto/names.h"
 
 #define DEVICES_PER_NODE_MAX 1000000
 
 static struct {
         const char *listen, *admin, *redis, *data, *name, *ns, *durability, *token_file, *origin;
-        int64_t workers, max_devices, ping_ms, lifetime_ms, ack_spread_ms;
+        const char *io;
+        int64_t workers, max_devices, ping_ms, lifetime_ms, guard_ms, drain_ms, ack_spread_ms;
 } raw;
 
 static const struct option table[] = {
@@ -57,8 +59,19 @@ static const struct option table[] = {
         { "lifetime", OPTION_DURATION, &raw.lifetime_ms, "30m", 10 * 1000, 24 * 3600 * 1000, "TIME",
           "How long a session lasts before the device is asked to reconnect, less a random tenth.",
           NULL },
+        { "guard", OPTION_DURATION, &raw.guard_ms, "5m", 0, LIFETIME_GUARD_MAX_MS, "TIME",
+          "Around a planned start, before and after, no session is ended for its age; it lives on until "
+          "then, for another lifetime at most. 0 = off.",
+          NULL },
+        { "drain", OPTION_DURATION, &raw.drain_ms, "30s", 2000, 3600 * 1000, "TIME",
+          "How long the node takes at most to send its devices away when it is told to end (TERM, INT).",
+          NULL },
         { "ack-spread", OPTION_DURATION, &raw.ack_spread_ms, "2s", 0, 600 * 1000, "TIME",
           "Span over which devices spread their acks of one signal.", NULL },
+        { "io", OPTION_TEXT, &raw.io, "auto", 0, 0, "HOW",
+          "How broadcasts are sent: `uring` (many sends in one system call), `send` (one each), or `auto`: "
+          "io_uring where the kernel allows it.",
+          NULL },
         { "origin", OPTION_TEXT, &raw.origin, NULL, 0, 0, "LIST",
           "Exact web origins that browsers may connect from, separated by commas; default: any.",
           NULL },
@@ -216,6 +229,21 @@ static bool take_origins(struct options *o)
         return true;
 }
 
+static bool take_io(struct options *o)
+{
+        static const char *const names[] = { [SENDER_AUTO] = "auto",
+                                             [SENDER_URING] = "uring",
+                                             [SENDER_SEND] = "send" };
+
+        for (unsigned i = 0; i < countof(names); i++) {
+                if (strcmp(raw.io, names[i]) != 0)
+                        continue;
+                o->io = (enum sender_io)i;
+                return true;
+        }
+        return wrong("io", "give auto, uring or send");
+}
+
 enum option_result options_parse(int argc, char **argv, struct options *ret_options)
 {
         struct options o = { 0 };
@@ -232,7 +260,7 @@ enum option_result options_parse(int argc, char **argv, struct options *ret_opti
                 return OPTION_WRONG;
         }
         if (!parse_endpoint("listen", raw.listen, &o.listen) || !take_admin(&o) ||
-            !take_redis(&o) || !take_names(&o) || !take_origins(&o)) {
+            !take_redis(&o) || !take_io(&o) || !take_names(&o) || !take_origins(&o)) {
                 options_fini(&o);
                 return OPTION_WRONG;
         }
@@ -241,6 +269,8 @@ enum option_result options_parse(int argc, char **argv, struct options *ret_opti
         o.max_devices = (uint64_t)raw.max_devices;
         o.ping_ms = (uint32_t)raw.ping_ms;
         o.lifetime_ms = (uint32_t)raw.lifetime_ms;
+        o.guard_ms = (uint32_t)raw.guard_ms;
+        o.drain_ms = (uint32_t)raw.drain_ms;
         o.ack_spread_ms = (uint32_t)raw.ack_spread_ms;
         *ret_options = o;
         return OPTION_RUN;

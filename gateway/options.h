@@ -9,6 +9,7 @@
 #include "base/option.h"
 #include "base/redis.h"
 #include "fanout/durability.h"
+#include "gateway/sender.h"
 #include "proto/names.h"
 
 #define ORIGINS_MAX   64
@@ -33,7 +34,8 @@ struct options {
         struct durability durability;
         char admin_token[ADMIN_TOKEN_MAX + 1]; /* empty = none */
         uint64_t max_devices;
-        uint32_t ping_ms, lifetime_ms, ack_spread_ms;
+        enum sender_io io;
+        uint32_t ping_ms, lifetime_ms, guard_ms, drain_ms, ack_spread_ms;
         const char *origins[ORIGINS_MAX];
         unsigned n_origins;
         char *origins_text; /* what origins point into */

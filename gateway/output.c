@@ -19,7 +19,7 @@ struct pending { /* a short queue; items[0] goes first */
         } items[PENDING_MAX];
 };
 
-/* Bytes sent, 0 if the socket is full, -1 if it is lost. */
+/* Bytes sent, or -errno. */
 static ssize_t send_pieces(struct conn *conn, const struct piece *pieces, unsigned n)
 {
         struct iovec iov[OUTPUT_PIECES];
@@ -37,11 +37,24 @@ static ssize_t send_pieces(struct conn *conn, const struct piece *pieces, unsign
                         iov[i] = (struct iovec){ (void *)(uintptr_t)pieces[i].at, pieces[i].len };
                 sent = sendmsg(conn->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         } while (sent < 0 && errno == EINTR);
-        if (sent > 0)
-                metric_add(&m_bytes, sent);
-        if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM))
-                return 0; /* ENOBUFS, ENOMEM: the kernel is short of it; try again when writable */
-        return sent;
+        return sent < 0 ? -errno : sent;
+}
+
+/* Bytes sent, 0 if the socket is full, -1 if it is lost. */
+static ssize_t taken(ssize_t result)
+{
+        switch (result) {
+        case -EAGAIN:
+        case -ENOBUFS: /* the kernel is short of memory: try again when writable */
+        case -ENOMEM:
+        case -EINTR: /* io_uring's, where nothing was begun */
+                return 0;
+        default:
+                if (result < 0)
+                        return -1;
+                metric_add(&m_bytes, result);
+                return result;
+        }
 }
 
 static bool keep(struct conn *conn, const struct piece *piece, uint32_t sent)
@@ -83,41 +96,56 @@ static enum output shed(struct worker *worker, struct conn *conn)
         return lose(worker, conn);
 }
 
-enum output output_send(struct worker *worker, struct conn *conn, const struct piece *pieces,
-                        unsigned n, enum output_keep how, unsigned *ret_begun)
+/* `sent` bytes of the pieces are out, not all: what has begun, or with KEEP_ALL what is left,
+ * waits. */
+static enum output hold(struct worker *worker, struct conn *conn, const struct piece *pieces,
+                        unsigned n, enum output_keep how, size_t sent, unsigned *ret_begun)
 {
         unsigned i = 0, waiting = conn->pending != NULL ? conn->pending->n : 0;
-        size_t left = 0;
+        unsigned begun, end;
 
-        if (waiting == 0) {
-                ssize_t sent = send_pieces(conn, pieces, n);
-
-                if (sent < 0)
-                        return lose(worker, conn);
-                if (__builtin_expect(n == 1 && (size_t)sent == pieces[0].len, 1)) {
-                        *ret_begun = 1;
-                        return OUTPUT_SENT;
-                }
-                for (left = (size_t)sent; i < n && left >= pieces[i].len; i++)
-                        left -= pieces[i].len;
-        }
-        if (i == n) {
-                *ret_begun = n;
-                return OUTPUT_SENT;
-        }
-        /* pieces[i] is out but for `left` bytes of it; those after it have not begun. */
-        unsigned begun = left > 0 ? i + 1 : i, end = how == KEEP_ALL ? n : begun;
-
+        for (; sent >= pieces[i].len; i++)
+                sent -= pieces[i].len;
+        /* pieces[i] is out but for `sent` bytes of it; those after it have not begun. */
+        begun = sent > 0 ? i + 1 : i;
+        end = how == KEEP_ALL ? n : begun;
         if (waiting + (end - i) > PENDING_MAX) {
                 check(waiting > 0); /* whoever sends more at once than may wait, made the mistake */
                 return OUTPUT_FULL;
         }
-        for (; i < end; i++, left = 0)
-                if (!keep(conn, &pieces[i], (uint32_t)left))
+        for (; i < end; i++, sent = 0)
+                if (!keep(conn, &pieces[i], (uint32_t)sent))
                         return shed(worker, conn);
         *ret_begun = begun;
         conn_want_write(worker, conn, true);
         return OUTPUT_BLOCKED;
+}
+
+enum output output_judge(struct worker *worker, struct conn *conn, const struct piece *pieces,
+                         unsigned n, enum output_keep how, ssize_t result, unsigned *ret_begun)
+{
+        ssize_t sent = taken(result);
+        size_t len = 0;
+
+        if (sent < 0)
+                return lose(worker, conn);
+        for (unsigned i = 0; i < n; i++)
+                len += pieces[i].len;
+        if ((size_t)sent < len) {
+                check(conn->pending == NULL);
+                return hold(worker, conn, pieces, n, how, (size_t)sent, ret_begun);
+        }
+        *ret_begun = n;
+        return OUTPUT_SENT;
+}
+
+enum output output_send(struct worker *worker, struct conn *conn, const struct piece *pieces,
+                        unsigned n, enum output_keep how, unsigned *ret_begun)
+{
+        if (conn->pending == NULL)
+                return output_judge(worker, conn, pieces, n, how, send_pieces(conn, pieces, n),
+                                    ret_begun);
+        return hold(worker, conn, pieces, n, how, 0, ret_begun);
 }
 
 enum output output_flush(struct worker *worker, struct conn *conn)
@@ -135,7 +163,7 @@ enum output output_flush(struct worker *worker, struct conn *conn)
                 pieces[k] = (struct piece){ blob->data + pending->items[k].at,
                                             blob->len - pending->items[k].at, blob };
         }
-        sent = send_pieces(conn, pieces, pending->n);
+        sent = taken(send_pieces(conn, pieces, pending->n));
         if (sent < 0)
                 return lose(worker, conn);
         for (size_t left = (size_t)sent; left > 0; i++) {

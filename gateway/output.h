@@ -1,12 +1,13 @@
 /* gateway/output.h -- how bytes get into a socket. What fits goes straight from where it lies,
  * shared frame or stack; only what has begun and does not fit is remembered, as references to
  * shared bytes with an offset. Bounds: PENDING_MAX references per connection, and of bytes that are
- * its own at most WORKER_COMPOSE_SIZE. The one place that writes to a device socket: TLS would go
- * in here. */
+ * its own at most WORKER_COMPOSE_SIZE. The one place that writes to a device socket, but for
+ * the batches of sender.h, whose results are judged here: TLS would go in here. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/blob.h"
 #include "gateway/conn.h"
@@ -34,6 +35,11 @@ enum output_keep {
 
 enum output output_send(struct worker *worker, struct conn *conn, const struct piece *pieces,
                         unsigned n, enum output_keep keep, unsigned *ret_begun);
+/* The same where somebody else has asked the kernel to send `pieces`: `result` is the number of
+ * bytes it took, or -errno. Nothing was pending. What a result means is decided here, whoever made
+ * the call. */
+enum output output_judge(struct worker *worker, struct conn *conn, const struct piece *pieces,
+                         unsigned n, enum output_keep keep, ssize_t result, unsigned *ret_begun);
 /* There is room again. SENT: nothing is pending any more (EPOLLOUT is still on). */
 enum output output_flush(struct worker *worker, struct conn *conn);
 void output_drop(struct conn *conn); /* forget what is pending */

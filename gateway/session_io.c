@@ -143,6 +143,21 @@ static void count_written(struct worker *worker, const struct conn *conn, seqno 
                 tally_written(&worker->tally, first + i, conn->session.wants_ack, worker->now_ms);
 }
 
+/* Of `n` frames from `first` on, which session_next gave out, `begun` are out or have begun. */
+static void settle_entries(struct worker *worker, struct conn *conn, seqno first, unsigned n,
+                           unsigned begun)
+{
+        if (begun < n)
+                session_rewind(&conn->session, first + begun - 1);
+        metric_add(&m_signals, begun);
+        if (conn->pending != NULL) { /* of those that have begun, the last is not whole yet */
+                output_note(conn, 1);
+                count_written(worker, conn, first, begun - 1);
+        } else {
+                count_written(worker, conn, first, begun);
+        }
+}
+
 /* Entries from `first` on, as many as there are and one system call takes. */
 static enum output send_entries(struct worker *worker, struct conn *conn, seqno first,
                                 unsigned *frames, size_t *bytes)
@@ -167,17 +182,8 @@ static enum output send_entries(struct worker *worker, struct conn *conn, seqno 
                       action.seq == seq + 1); /* resets come before entries */
         }
         output = output_send(worker, conn, pieces, n, KEEP_BEGUN, &begun);
-        if (output == OUTPUT_LOST)
-                return output;
-        if (begun < n)
-                session_rewind(&conn->session, first + begun - 1);
-        metric_add(&m_signals, begun);
-        if (conn->pending != NULL) { /* of those that have begun, the last is not whole yet */
-                output_note(conn, 1);
-                count_written(worker, conn, first, begun - 1);
-        } else {
-                count_written(worker, conn, first, begun);
-        }
+        if (output != OUTPUT_LOST)
+                settle_entries(worker, conn, first, n, begun);
         *frames += n;
         return output;
 }
@@ -347,23 +353,63 @@ static void retry(struct worker *worker, struct conn *conn)
                 pump(worker, conn);
 }
 
-bool session_io_visit(struct worker *worker, struct conn *conn)
+/* --- broadcast ------------------------------------------------------------------------------- */
+
+/* The one frame that this session owes goes with those of others. */
+static enum visit put_by(struct worker *worker, struct conn *conn)
+{
+        struct session_action action = session_next(&conn->session, worker->ring);
+        const struct blob *frame;
+
+        if (action.what == DO_NOTHING)
+                return VISIT_IDLE;
+        check(action.what == DO_ENTRY && conn->pending == NULL);
+        frame = entry_frame(worker, conn, action.seq);
+        sender_add(worker->sender, conn->fd, frame->data, frame->len, conn);
+        return VISIT_PUT_BY;
+}
+
+void session_io_send_put_by(struct worker *worker)
+{
+        const struct sender_item *items;
+        unsigned n = sender_waiting(worker->sender) > 0 ? sender_run(worker->sender, &items) : 0;
+
+        for (unsigned i = 0; i < n; i++) {
+                struct conn *conn = items[i].ptr;
+                seqno seq = conn->session.cursor; /* put_by has moved it here */
+                struct blob *frame = entry_frame(worker, conn, seq);
+                const struct piece piece = { frame->data, frame->len, frame };
+                unsigned begun;
+
+                if (output_judge(worker, conn, &piece, 1, KEEP_BEGUN, items[i].result, &begun) !=
+                    OUTPUT_LOST)
+                        settle_entries(worker, conn, seq, 1, begun);
+        }
+        metric_set(&m_uring, sender_is_open(worker->sender)); /* it may have given up */
+}
+
+enum visit session_io_visit(struct worker *worker, struct conn *conn)
 {
         const struct session *session = &conn->session;
+        seqno head = ring_head(worker->ring)->seq;
 
         if (conn->wants_write) {
                 /* Goes on by itself when there is room, but for this: asking anew. */
                 worker->n_waiting += session->state == SESSION_WAITING;
-                return false;
+                return VISIT_IDLE;
         }
         if (session->state == SESSION_WAITING) {
                 retry(worker, conn);
-                return true;
+                return VISIT_TRIED;
         }
-        if (session->cursor == ring_head(worker->ring)->seq && session->pending_reset == 0)
-                return false;
+        if (session->pending_reset == 0) {
+                if (session->cursor == head)
+                        return VISIT_IDLE;
+                if (session->cursor + 1 == head && sender_is_open(worker->sender))
+                        return put_by(worker, conn);
+        }
         pump(worker, conn);
-        return true;
+        return VISIT_TRIED;
 }
 
 /* --- time ------------------------------------------------------------------------------------ */
@@ -375,12 +421,26 @@ static void say_goaway(struct worker *worker, struct conn *conn, const struct go
         (void)session_io_say(worker, conn, &message); /* FULL: it will notice the close */
 }
 
+void session_io_plan(struct worker *worker)
+{
+        size_t n;
+        const struct event_state *events = snapshot_events(worker->snapshot, &n);
+
+        lifetime_plan(&worker->lifetime, events, n, worker->options.guard_ms, clock_wall_ms(),
+                      worker_now(worker));
+}
+
 void session_io_timer(struct worker *worker, struct conn *conn)
 {
         static const uint8_t ping[2] = { 0x80 | WS_PING, 0 };
-        struct session_action action =
-            session_timer(&conn->session, &worker->session_config, worker_now(worker));
+        uint32_t ends_ms = conn->session.ends_ms;
+        struct session_action action;
 
+        if (worker_now(worker) - worker->lifetime.planned_ms >= LIFETIME_REPLAN_MS)
+                session_io_plan(worker);
+        action = session_timer(&conn->session, &worker->session_config, worker_now(worker));
+        if (conn->session.ends_ms != ends_ms)
+                metric_add(&m_ends_held, 1);
         if (action.what == DO_PING)
                 (void)session_io_send(worker, conn, ping, sizeof(ping));
         else if (action.what == DO_GOAWAY)

@@ -4,6 +4,7 @@
 #include "gateway/worker.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -204,10 +205,14 @@ static void *run(void *arg)
 {
         struct worker *worker = arg;
 
+        sender_begin(worker->sender);
+        metric_set(&m_uring, sender_is_open(worker->sender));
         while (!worker->is_stopping) {
                 check(event_base_loop(worker->base, EVLOOP_ONCE) == 0);
                 end_turn(worker);
         }
+        sender_end(worker->sender);
+        metric_set(&m_uring, 0);
         return NULL;
 }
 
@@ -266,6 +271,23 @@ static enum err create_parts(struct worker *worker)
         return worker->frame != NULL ? OK : ERR_NOMEM;
 }
 
+static enum err create_sender(struct worker *worker, const char **ret_why)
+{
+        static _Thread_local char sentence[160];
+        const char *why = "the kernel lets us";
+        enum err err = sender_create(worker->options.io, &worker->sender, &why);
+
+        if (err != OK) {
+                snprintf(sentence, sizeof(sentence), "--io uring: %s; auto would use send()", why);
+                *ret_why = sentence;
+        } else if (worker->options.index == 0) /* the others find the same */
+{
+                log_info("BROADCAST-BY", "io=%s why=%s", worker->sender ? "io_uring" : "send",
+                         log_quote(why));
+        }
+        return err;
+}
+
 static void free_parts(struct worker *worker)
 {
         listener_destroy(worker->listener);
@@ -276,6 +298,7 @@ static void free_parts(struct worker *worker)
         if (worker->on_tick != NULL)
                 event_free(worker->on_tick);
         broadcast_fini(worker);
+        sender_destroy(worker->sender);
         if (worker->cache != NULL)
                 cache_destroy(worker->cache);
         poller_destroy(worker->poller);
@@ -307,10 +330,13 @@ enum err worker_create(const struct worker_options *options, struct worker **ret
                 worker->options.ring_capacity = RING_CAPACITY_DEFAULT;
         worker->session_config.ping_ms = options->ping_ms;
         worker->session_config.lifetime_ms = options->lifetime_ms;
+        worker->session_config.lifetime = &worker->lifetime;
         worker->start_ms = worker->now_ms = clock_mono_ms();
         rng_seed(&worker->rng, rng_secure_u64());
         wheel_init(&worker->wheel, worker->now_ms);
         err = create_parts(worker);
+        if (err == OK)
+                err = create_sender(worker, ret_why);
         if (err == OK) {
                 const struct listener_options listen = { .host = options->host,
                                                          .port = options->port,

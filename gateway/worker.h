@@ -15,6 +15,7 @@
 #include "fanout/report.h"
 #include "fanout/snapshot.h"
 #include "gateway/door.h"
+#include "gateway/sender.h"
 #include "prefetch/loader.h"
 #include "proto/names.h"
 
@@ -30,18 +31,20 @@ struct worker_options {
         uint16_t port;
         char node[NODE_NAME_MAX + 1];
         uint32_t ping_ms, lifetime_ms, ack_spread_ms;
+        uint32_t guard_ms; /* no session ends by itself so close to a planned start; 0 = no matter */
         uint64_t max_devices; /* share of this worker */
         size_t ring_capacity; /* 0 = RING_CAPACITY_DEFAULT */
         size_t ring_capacity_max; /* young entries may make it grow so far (ring.h); 0 = not at all */
         struct door_rules rules;
         struct loader *loader; /* borrowed, outlives the worker; NULL: every prefetch is answered 503 */
         uint32_t handshake_ms; /* from accept to a whole request head; 0 = 5 s */
+        enum sender_io io;       /* how broadcasts are sent */
         struct mailbox *control; /* borrowed, outlives the worker; NULL: nobody asks what was counted */
         worker_tally_fn *on_tally;
 };
 
 /* Listens, starts the thread. Until the first install devices are refused with 503. On ERR_IO *ret_why is
- * a sentence (address in use ...). Control thread, as all below. */
+ * a sentence (address in use, no io_uring where `io` insists on it ...). Control thread, as all below. */
 must_check enum err worker_create(const struct worker_options *options, struct worker **ret_worker,
                                   const char **ret_why);
 uint16_t worker_port(const struct worker *worker); /* as bound: tells what port 0 became */

@@ -16,6 +16,7 @@
 #include "gateway/listener.h"
 #include "gateway/poller.h"
 #include "gateway/pool.h"
+#include "gateway/sender.h"
 #include "gateway/tally.h"
 #include "gateway/worker.h"
 #include "prefetch/cache.h"
@@ -27,6 +28,7 @@
 struct worker {
         struct worker_options options;
         struct session_config session_config;
+        struct lifetime lifetime; /* windows around the starts in `snapshot` */
         uint64_t start_ms; /* monotonic: the sessions' clock counts from here */
         uint64_t now_ms;   /* monotonic, read at the beginning of a turn */
         struct rng rng;
@@ -51,6 +53,7 @@ struct worker {
         uint32_t n_waiting; /* upper bound of sessions in SESSION_WAITING since the last walk */
         struct conn *dead;
         struct broadcast broadcast;
+        struct sender *sender; /* NULL: send() */
 
         struct tally tally;     /* for the delivery report */
         struct event *on_tally; /* hands it over; runs while there is news */
