@@ -280,8 +280,7 @@ static enum err create_sender(struct worker *worker, const char **ret_why)
         if (err != OK) {
                 snprintf(sentence, sizeof(sentence), "--io uring: %s; auto would use send()", why);
                 *ret_why = sentence;
-        } else if (worker->options.index == 0) /* the others find the same */
-{
+        } else if (worker->options.index == 0) { /* the others find the same */
                 log_info("BROADCAST-BY", "io=%s why=%s", worker->sender ? "io_uring" : "send",
                          log_quote(why));
         }
