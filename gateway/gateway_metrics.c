@@ -44,6 +44,9 @@ struct metric m_young_lost = METRIC_COUNTER(
     "kickoff_ring_young_lost_total",
     "Signals that left a worker's memory before their 24 hours were over, for want of room; devices whose "
     "place is before them get a reset.");
+struct metric m_ends_held = METRIC_COUNTER(
+    "kickoff_ends_held_total",
+    "Times a session's end was moved behind a planned start, for it fell into the guard around it.");
 struct metric m_resets[RESET_REASONS], m_closes[CLOSE_KINDS];
 
 static const unsigned refused_status[] = { 400, 403, 404, 405, 410, 426, 431, 501, 503, 505 };
@@ -69,6 +72,7 @@ static struct metric *const table[] = {
         &m_head_timeouts,
         &m_no_memory,
         &m_young_lost,
+        &m_ends_held,
 };
 
 #define NAME_SIZE 72

@@ -9,6 +9,7 @@ extern struct metric m_devices, m_guests, m_blocked, m_uring;
 extern struct metric m_connects_recovered, m_connects_reset, m_connects_waiting;
 extern struct metric m_signals, m_bytes, m_acks, m_frames_in, m_broadcasts, m_broadcast_us;
 extern struct metric m_accepted, m_accept_paused, m_head_timeouts, m_no_memory, m_young_lost;
+extern struct metric m_ends_held;
 extern struct metric m_resets[RESET_REASONS], m_closes[CLOSE_KINDS];
 
 void gateway_metrics_register(void);            /* main thread; twice is harmless */

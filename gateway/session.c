@@ -9,6 +9,12 @@
 
 #include "base/check.h"
 
+_Static_assert(sizeof(struct session) == 64, "the account of memory in DESIGN.md says so");
+_Static_assert(LIFETIME_LEAVING_MS == SESSION_RECYCLE_MS + SESSION_LEAVE_WAIT_MS,
+               "who is told before a window has left when it begins");
+
+#define HELD_ALL 255 /* session.held: a whole lifetime */
+
 static const enum close_reason close_after[GOAWAY_REASONS] = {
         [GOAWAY_RECYCLE] = CLOSE_GOING,
         [GOAWAY_DRAIN] = CLOSE_DRAIN,
@@ -68,24 +74,23 @@ static struct session_action join_by_token(struct session *session, const struct
         /* Beyond our head: either this node is behind, or the log lost what the device has seen.
          * Only a head asked for after the device came can tell the two apart. */
         if (confirmed)
-                return join_with_reset(session, since->epoch == ring_head(ring)->epoch
-                                                    ? RESET_FORKED
-                                                    : RESET_UNKNOWN);
+                return join_with_reset(
+                    session, since->epoch == ring_head(ring)->epoch ? RESET_FORKED : RESET_UNKNOWN);
         session->state = SESSION_WAITING;
         session->waiting = *since;
         return nothing();
 }
 
 /* A herd that came at once must neither be pinged at once nor leave at once: the first ping comes
- * somewhere within the first interval, the end within the last fifth of the lifetime. */
+ * somewhere within the first interval, the end within the last tenth of the lifetime. */
 static void spread_timers(struct session *session, const struct session_config *config,
                           uint32_t now_ms, uint64_t jitter)
 {
         uint64_t low = jitter & UINT32_MAX, high = jitter >> 32;
-        uint32_t fifth = config->lifetime_ms / 5;
+        uint32_t tenth = config->lifetime_ms / SESSION_END_SPREAD;
 
         session->next_ping_ms = now_ms + 1 + (uint32_t)(low * config->ping_ms >> 32);
-        session->ends_ms = now_ms + config->lifetime_ms - (uint32_t)(high * fifth >> 32);
+        session->ends_ms = now_ms + config->lifetime_ms - (uint32_t)(high * tenth >> 32);
         session->bucket_ms = now_ms;
         session->bucket = SESSION_BURST;
 }
@@ -332,12 +337,33 @@ static struct session_action leave(struct session *session, const struct goaway 
         return (struct session_action){ .what = DO_GOAWAY, .goaway = *goaway };
 }
 
+/* The end has come. True: but not now, for a start is near; its next moment is set. The two random
+ * moments that a session has anyway are the seed: no generator on this path. */
+static bool hold(struct session *session, const struct session_config *config, uint32_t now_ms)
+{
+        uint64_t lifetime_ms = config->lifetime_ms;
+        uint64_t seed = (uint64_t)session->ends_ms << 32 | session->next_ping_ms;
+        uint32_t left_ms = (uint32_t)(lifetime_ms * (HELD_ALL - session->held) / HELD_ALL), by_ms;
+
+        if (config->lifetime == NULL)
+                return false;
+        by_ms = lifetime_postpone(config->lifetime, now_ms,
+                                  config->lifetime_ms / SESSION_END_SPREAD, left_ms, seed);
+        if (by_ms == 0)
+                return false;
+        session->held =
+            (uint8_t)(session->held + (by_ms * (uint64_t)HELD_ALL + lifetime_ms - 1) / lifetime_ms);
+        session->ends_ms = now_ms + by_ms;
+        return true;
+}
+
 static struct session_action live_timer(struct session *session,
                                         const struct session_config *config, uint32_t now_ms)
 {
         struct session_action action = nothing();
 
-        if (config->lifetime_ms != 0 && has_come(session->ends_ms, now_ms)) {
+        if (config->lifetime_ms != 0 && has_come(session->ends_ms, now_ms) &&
+            !hold(session, config, now_ms)) {
                 const struct goaway goaway = { .reason = GOAWAY_RECYCLE,
                                                .max_ms = SESSION_RECYCLE_MS };
 

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "fanout/ring.h"
+#include "gateway/lifetime.h"
 #include "proto/close.h"
 #include "proto/message.h"
 
@@ -32,16 +33,17 @@ enum session_state {
 #define SESSION_BURST          40
 
 #define SESSION_RECYCLE_MS  10000 /* end of lifetime: the device comes back within this */
+#define SESSION_END_SPREAD  10    /* the end comes within the last tenth of the lifetime */
 #define SESSION_OVERLOAD_MS 10000 /* the same for goaway overload */
 
 /* 64 bytes, and millions of them. All times are ms after the node's start in 32 bits: they wrap
  * after 49 days, so they are compared by their signed difference. */
 struct session {
-        seqno cursor;          /* has been sent (or has begun to be sent) everything up to here */
-        seqno acked;           /* device said so, or it had them when it came; never beyond cursor */
-        struct token waiting;  /* WAITING: the token that is ahead of us; else epoch 0 */
-        uint32_t due_ms;       /* next thing the timer is for */
-        uint32_t ends_ms;      /* end of lifetime */
+        seqno cursor;         /* has been sent (or has begun to be sent) everything up to here */
+        seqno acked;          /* device said so, or it had them when it came; never beyond cursor */
+        struct token waiting; /* WAITING: the token that is ahead of us; else epoch 0 */
+        uint32_t due_ms;      /* next thing the timer is for */
+        uint32_t ends_ms;     /* end of lifetime, perhaps moved behind a planned start */
         uint32_t next_ping_ms; /* when the next ping is due */
         uint32_t bucket_ms;    /* token bucket: when it was last filled */
         uint8_t state, encoding, overflows, bucket;
@@ -50,13 +52,17 @@ struct session {
         uint8_t leaving;   /* LEAVING: enum goaway_reason */
         bool wants_ack : 1, pinged : 1;
         bool owes_place : 1; /* resumed, and has acked nothing yet: see session_message */
+        uint8_t
+            held; /* by how much the end was moved: in 255ths of the lifetime, at most all of it */
 };
 
-struct session_config {                /* one per worker, shared by its sessions */
-        uint32_t ping_ms, lifetime_ms; /* 0 = never; at most SESSION_SPAN_MAX_MS */
+struct session_config {                  /* one per worker, shared by its sessions */
+        uint32_t ping_ms, lifetime_ms;   /* 0 = never; at most SESSION_SPAN_MAX_MS */
+        const struct lifetime *lifetime; /* when none ends by itself; NULL = it may at any time */
 };
-#define SESSION_SPAN_MAX_MS (UINT32_C(1) << 30) /* 12 days: well within half of the clock's range \
-                                                 */
+#define SESSION_SPAN_MAX_MS                                                   \
+        (UINT32_C(1) << 30) /* 12 days: well within half of the clock's range \
+                             */
 
 enum session_do {
         DO_NOTHING,
@@ -65,7 +71,8 @@ enum session_do {
         DO_RESET, /* send the snapshot's reset frame with `reason` */
         DO_PING,
         DO_TIME,   /* answer with t0 and t1 */
-        DO_ACKED,  /* the device has all of (acked_from, seq], which it had not said in this session */
+        DO_ACKED,  /* the device has all of (acked_from, seq], which it had not said in this session
+                    */
         DO_GOAWAY, /* goaway */
         DO_CLOSE   /* close */
 };
@@ -104,9 +111,10 @@ void session_rewind(struct session *session, seqno begun);
  */
 void session_rejudge(struct session *session, const struct ring *before, const struct ring *after);
 
-/* A message came. DO_NOTHING, DO_TIME, DO_ACKED, DO_CLOSE. Each signal is in one DO_ACKED of a session at
- * most, and none is that the device had before it came: with the one exception of its own place, if the
- * first thing it acks is exactly that. A device whose connection broke before it could ack does so. */
+/* A message came. DO_NOTHING, DO_TIME, DO_ACKED, DO_CLOSE. Each signal is in one DO_ACKED of a
+ * session at most, and none is that the device had before it came: with the one exception of its
+ * own place, if the first thing it acks is exactly that. A device whose connection broke before it
+ * could ack does so. */
 struct session_action session_message(struct session *session, const struct message *message,
                                       const struct ring *ring, uint32_t now_ms);
 /* A ping, or a message whose type this version does not know: nothing but its share of the token
@@ -114,6 +122,8 @@ struct session_action session_message(struct session *session, const struct mess
 struct session_action session_noise(struct session *session, uint32_t now_ms);
 void session_pong(struct session *session);
 /* The timer fired (due_ms has come). DO_PING, DO_GOAWAY, DO_CLOSE, DO_NOTHING; due_ms is set anew.
+ * An end that falls into a window of config->lifetime is moved behind it (`held` grows), by one
+ * lifetime in all at most: a chain of events holds no session for longer than twice its lifetime.
  */
 struct session_action session_timer(struct session *session, const struct session_config *config,
                                     uint32_t now_ms);

@@ -71,6 +71,7 @@ static void settle(struct worker *worker, struct news *news)
         for (size_t i = 0; i < news->n; i++)
                 entry_unref(news->entries[i]);
         free(news);
+        session_io_plan(worker);
         broadcast_kick(worker);
 }
 

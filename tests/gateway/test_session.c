@@ -498,8 +498,8 @@ Test(session, first_pings_and_ends_are_spread_by_the_jitter)
         cr_assert(eq(u32, early.next_ping_ms, 101));
         cr_assert(eq(u32, late.next_ping_ms, 100 + config.ping_ms));
         cr_assert(eq(u32, early.ends_ms, 100 + config.lifetime_ms));
-        cr_assert(ge(u32, late.ends_ms, 100 + config.lifetime_ms * 4 / 5));
-        cr_assert(le(u32, late.ends_ms, 100 + config.lifetime_ms * 4 / 5 + 1));
+        cr_assert(ge(u32, late.ends_ms, 100 + config.lifetime_ms / 10 * 9));
+        cr_assert(le(u32, late.ends_ms, 100 + config.lifetime_ms / 10 * 9 + 1));
         ring_destroy(ring);
 }
 
@@ -522,6 +522,64 @@ Test(session, at_the_end_of_its_lifetime_it_is_asked_to_come_back_then_closed)
         action = session_timer(&session, &no_pings, session.due_ms);
         cr_assert(eq(int, action.what, DO_CLOSE));
         cr_assert(eq(int, action.close, CLOSE_GOING));
+        ring_destroy(ring);
+}
+
+/* A window of `guard_ms` around `start_ms` of the sessions' clock. */
+static struct lifetime windows_around(uint32_t start_ms, uint32_t guard_ms)
+{
+        const struct event_state event = { .event = "final",
+                                           .stage = "scheduled",
+                                           .starts_at = 1000000000 + start_ms };
+        struct lifetime lifetime;
+
+        lifetime_plan(&lifetime, &event, 1, guard_ms, 1000000000, 0);
+        return lifetime;
+}
+
+Test(session, near_a_planned_start_its_end_is_moved_behind_it)
+{
+        struct lifetime lifetime = windows_around(1800000, 300000);
+        const struct session_config guarded = { .lifetime_ms = 1800000, .lifetime = &lifetime };
+        struct ring *ring = log_ring(8, 0, 1);
+        struct session session = { 0 };
+
+        session_join(&session, &guarded, ring, NULL, false, 0, 0);
+        cr_assert(eq(int, session_timer(&session, &guarded, 1800000).what, DO_NOTHING));
+        cr_assert(gt(u32, session.due_ms, 1800000 + 300000));
+        cr_assert(eq(int, session.state, SESSION_LIVE));
+
+        /* The event is delayed meanwhile: so is the window, and the end once more. */
+        uint32_t first = session.due_ms;
+
+        lifetime = windows_around(first, 300000);
+        cr_assert(eq(int, session_timer(&session, &guarded, first).what, DO_NOTHING));
+        cr_assert(gt(u32, session.due_ms, first + 300000));
+        cr_assert(eq(int, session_timer(&session, &guarded, session.due_ms).what, DO_GOAWAY));
+        ring_destroy(ring);
+}
+
+Test(session, no_chain_of_starts_holds_it_for_longer_than_twice_its_lifetime)
+{
+        struct ring *ring = log_ring(8, 0, 1);
+
+        for (uint32_t guard_ms = 1000; guard_ms <= LIFETIME_GUARD_MAX_MS; guard_ms *= 3) {
+                struct lifetime lifetime = { 0 };
+                const struct session_config guarded = { .ping_ms = 50000,
+                                                        .lifetime_ms = 1800000,
+                                                        .lifetime = &lifetime };
+                struct session_action action = { .what = DO_NOTHING };
+                struct session session = { 0 };
+
+                session_join(&session, &guarded, ring, NULL, false, 0, rng_secure_u64());
+                while (action.what != DO_GOAWAY) {
+                        lifetime = windows_around(session.due_ms, guard_ms); /* always now */
+                        action = session_timer(&session, &guarded, session.due_ms);
+                        session_pong(&session);
+                        cr_assert(le(u32, session.ends_ms, 2 * guarded.lifetime_ms), "guard %u",
+                                  guard_ms);
+                }
+        }
         ring_destroy(ring);
 }
 
