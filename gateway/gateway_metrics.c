@@ -6,6 +6,10 @@
 
 #include "base/check.h"
 
+#define GAUGE_HELP                                                                             \
+        "What moves the step: ms that a worker has been behind for a second; per mille of the " \
+        "memory and of the descriptors that there are. Of the worker that has most."
+
 /* A gauge is the sum of the workers' shares. */
 struct metric m_devices = METRIC_GAUGE("kickoff_devices", "Sessions held.");
 struct metric m_guests =
@@ -47,7 +51,16 @@ struct metric m_young_lost = METRIC_COUNTER(
 struct metric m_ends_held = METRIC_COUNTER(
     "kickoff_ends_held_total",
     "Times a session's end was moved behind a planned start, for it fell into the guard around it.");
+struct metric m_overload_step =
+    METRIC_GAUGE("kickoff_overload_step",
+                 "What is shed: 0 nothing, 1 prefetch, 2 newcomers too, 3 resumes too; of the worker that sheds most.");
+struct metric m_gauges[LADDER_GAUGES] = {
+        [LADDER_LAG] = METRIC_GAUGE("kickoff_overload_gauge{gauge=\"lag\"}", GAUGE_HELP),
+        [LADDER_MEMORY] = METRIC_GAUGE("kickoff_overload_gauge{gauge=\"memory\"}", GAUGE_HELP),
+        [LADDER_DESCRIPTORS] = METRIC_GAUGE("kickoff_overload_gauge{gauge=\"descriptors\"}", GAUGE_HELP),
+};
 struct metric m_resets[RESET_REASONS], m_closes[CLOSE_KINDS];
+static struct metric m_changes[LADDER_STEPS][LADDER_GAUGES];
 
 static const unsigned refused_status[] = { 400, 403, 404, 405, 410, 426, 431, 501, 503, 505 };
 static const unsigned prefetch_status[] = { 200, 304, 404, 410, 503 };
@@ -72,6 +85,10 @@ static struct metric *const table[] = {
         &m_head_timeouts,
         &m_no_memory,
         &m_young_lost,
+        &m_overload_step,
+        &m_gauges[LADDER_LAG],
+        &m_gauges[LADDER_MEMORY],
+        &m_gauges[LADDER_DESCRIPTORS],
         &m_ends_held,
 };
 
@@ -92,6 +109,7 @@ void gateway_metrics_register(void)
         static char refused[countof(refused_status)][NAME_SIZE];
         static char prefetch[countof(prefetch_status)][NAME_SIZE];
         static char resets[RESET_REASONS][NAME_SIZE], closes[CLOSE_KINDS][NAME_SIZE];
+        static char changes[LADDER_STEPS * LADDER_GAUGES][NAME_SIZE];
 
         if (m_devices.slot != 0)
                 return; /* names in use by other threads stay as they are */
@@ -116,6 +134,15 @@ void gateway_metrics_register(void)
                          close_table[i].name);
                 register_row(&m_closes[i], closes[i], "Sessions ended, by reason.");
         }
+        for (unsigned i = 0; i < LADDER_STEPS * LADDER_GAUGES; i++) {
+                unsigned step = i / LADDER_GAUGES, gauge = i % LADDER_GAUGES;
+
+                snprintf(changes[i], NAME_SIZE,
+                         "kickoff_overload_changes_total{step=\"%s\",gauge=\"%s\"}",
+                         ladder_step_name[step], ladder_gauge_name[gauge]);
+                register_row(&m_changes[step][gauge], changes[i],
+                             "Times a worker came to a step of overload, by what moved it.");
+        }
 }
 
 static void count(const unsigned *statuses, const struct metric *rows, size_t n, unsigned status)
@@ -123,6 +150,11 @@ static void count(const unsigned *statuses, const struct metric *rows, size_t n,
         for (size_t i = 0; i < n; i++)
                 if (statuses[i] == status)
                         metric_add(&rows[i], 1);
+}
+
+void gateway_metrics_overload(enum ladder_step step, enum ladder_gauge gauge)
+{
+        metric_add(&m_changes[step][gauge], 1);
 }
 
 void gateway_metrics_refused(unsigned status)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/metrics.h"
+#include "gateway/ladder.h"
 #include "proto/close.h"
 #include "proto/message.h"
 
@@ -13,5 +14,8 @@ extern struct metric m_ends_held;
 extern struct metric m_resets[RESET_REASONS], m_closes[CLOSE_KINDS];
 
 void gateway_metrics_register(void);            /* main thread; twice is harmless */
+extern struct metric m_overload_step, m_gauges[LADDER_GAUGES]; /* the control thread's */
+
+void gateway_metrics_overload(enum ladder_step step, enum ladder_gauge gauge); /* a step was taken */
 void gateway_metrics_refused(unsigned status);  /* a request answered with an error at the door */
 void gateway_metrics_prefetch(unsigned status); /* a prefetch answered */

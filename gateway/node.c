@@ -23,6 +23,7 @@
 #include "fanout/releaser.h"
 #include "fanout/reporter.h"
 #include "fanout/ring.h"
+#include "gateway/gateway_metrics.h"
 #include "gateway/worker.h"
 #include "prefetch/loader.h"
 
@@ -117,6 +118,25 @@ static void write_presence(struct node *node)
                 log_debug("PRESENCE-SKIPPED", "why=redis-away");
 }
 
+/* Of the worker that sheds most, and has most of each gauge. */
+static void tell_overload(const struct node *node)
+{
+        enum ladder_step step = LADDER_CALM;
+
+        for (unsigned i = 0; i < node->n_workers; i++)
+                if (worker_overload(node->workers[i]) > step)
+                        step = worker_overload(node->workers[i]);
+        metric_set(&m_overload_step, step);
+        for (enum ladder_gauge gauge = 0; gauge < LADDER_GAUGES; gauge++) {
+                uint32_t most = 0;
+
+                for (unsigned i = 0; i < node->n_workers; i++)
+                        if (worker_gauge(node->workers[i], gauge) > most)
+                                most = worker_gauge(node->workers[i], gauge);
+                metric_set(&m_gauges[gauge], most);
+        }
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
         struct node *node = arg;
@@ -125,6 +145,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         (void)fd;
         (void)what;
         metric_set(&m_ready, ready);
+        tell_overload(node);
         metric_set(&fanout_metric_writable, node_why_not_writable(node) == NULL);
         if (ready != node->was_ready) {
                 if (ready) {
@@ -359,6 +380,16 @@ const char *node_why_not_writable(const struct node *node)
         return text;
 }
 
+/* Every worker refuses all who come. Before that balancers should send here: of those who come, some are let
+ * in, and the others are told when to come back. */
+static bool is_overloaded(const struct node *node)
+{
+        for (unsigned i = 0; i < node->n_workers; i++)
+                if (worker_overload(node->workers[i]) < LADDER_NO_RESUMES)
+                        return false;
+        return node->n_workers > 0;
+}
+
 const char *node_why_not_ready(const struct node *node)
 {
         const char *why = follower_why_not_ready(node->follower);
@@ -366,7 +397,9 @@ const char *node_why_not_ready(const struct node *node)
         if (why[0])
                 return why;
         why = primary_why_not_sound(node->primary);
-        return why ? why : "";
+        if (why)
+                return why;
+        return is_overloaded(node) ? "overloaded: nobody new is let in" : "";
 }
 
 bool node_is_ready(const struct node *node)

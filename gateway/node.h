@@ -41,7 +41,8 @@ struct follower *node_follower(struct node *node);
 struct primary *node_primary(struct node *node);
 uint16_t node_port(const struct node *node); /* as bound */
 uint64_t node_devices(const struct node *node);
-/* Ready to be sent devices to: log installed, and Redis a live primary whose settings were verified. */
+/* Ready to be sent devices to: log installed, Redis a live primary whose settings were verified, and not so
+ * overloaded that nobody new is let in. */
 bool node_is_ready(const struct node *node);
 const char *node_why_not_ready(const struct node *node); /* a sentence; "" when ready */
 /* May changes be written now? A sentence if not, NULL if so. Too few replicas are a reason here, but none not

@@ -39,6 +39,10 @@ static void on_ready(void *owner, void *ptr, uint32_t what)
         struct worker *worker = owner;
         struct conn *conn = ptr;
 
+        if (__builtin_expect(ptr == &worker->overload, 0)) {
+                overload_probed(worker);
+                return;
+        }
         switch ((enum conn_phase)conn->phase) {
         case CONN_SESSION:
                 if (what & EPOLLOUT)
@@ -134,6 +138,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         wheel_advance(&worker->wheel, worker->now_ms, on_due, worker);
         if (worker->cache != NULL && ++worker->ticks % CACHE_TICKS == 0)
                 cache_tick(worker->cache, worker->now_ms);
+        overload_tick(worker);
 }
 
 static void on_loaded(void *owner, void *waiter, enum cache_answer answer,
@@ -169,19 +174,22 @@ static void keep_telling(struct worker *worker)
         check(event_add(worker->on_tally, &in) == 0);
 }
 
-/* Only while some timer runs: a node without devices sleeps. */
+/* Only while some timer runs, or something is shed: a node without devices sleeps. */
 static void keep_ticking(struct worker *worker)
 {
         static const struct timeval each = { .tv_usec = WHEEL_TICK_MS * 1000 };
-        bool wanted = worker->wheel.count > 0;
+        bool wanted = worker->wheel.count > 0 || worker->ladder.step != LADDER_CALM;
 
         if (wanted == worker->is_ticking)
                 return;
         worker->is_ticking = wanted;
-        if (wanted)
+        if (wanted) {
+                overload_begin(worker);
                 check(event_add(worker->on_tick, &each) == 0);
-        else
+        } else {
+                overload_end(worker);
                 event_del(worker->on_tick);
+        }
 }
 
 static void end_turn(struct worker *worker)
@@ -233,6 +241,8 @@ static enum err create_loop(struct worker *worker)
         err = mailbox_create(worker->base, worker, &worker->mailbox);
         if (err == OK)
                 err = poller_create(worker->base, turn, on_ready, worker, &worker->poller);
+        if (err == OK)
+                err = overload_init(worker);
         if (err == OK)
                 err = broadcast_init(worker);
         if (err != OK)
@@ -301,6 +311,7 @@ static void free_parts(struct worker *worker)
         if (worker->cache != NULL)
                 cache_destroy(worker->cache);
         poller_destroy(worker->poller);
+        overload_fini(worker);
         if (worker->base != NULL) {
                 mailbox_destroy(worker->mailbox);
                 event_base_free(worker->base);
@@ -325,6 +336,7 @@ enum err worker_create(const struct worker_options *options, struct worker **ret
                 return ERR_NOMEM;
         gateway_metrics_register();
         worker->options = *options;
+        worker->overload.probe = -1;
         if (worker->options.ring_capacity == 0)
                 worker->options.ring_capacity = RING_CAPACITY_DEFAULT;
         worker->session_config.ping_ms = options->ping_ms;
@@ -362,6 +374,16 @@ enum err worker_create(const struct worker_options *options, struct worker **ret
 uint16_t worker_port(const struct worker *worker)
 {
         return worker->port;
+}
+
+enum ladder_step worker_overload(const struct worker *worker)
+{
+        return overload_step(&worker->overload);
+}
+
+uint32_t worker_gauge(const struct worker *worker, enum ladder_gauge gauge)
+{
+        return overload_at(&worker->overload, gauge);
 }
 
 uint64_t worker_devices(const struct worker *worker)

@@ -15,6 +15,7 @@
 #include "fanout/report.h"
 #include "fanout/snapshot.h"
 #include "gateway/door.h"
+#include "gateway/ladder.h"
 #include "gateway/sender.h"
 #include "prefetch/loader.h"
 #include "proto/names.h"
@@ -39,6 +40,10 @@ struct worker_options {
         struct loader *loader; /* borrowed, outlives the worker; NULL: every prefetch is answered 503 */
         uint32_t handshake_ms; /* from accept to a whole request head; 0 = 5 s */
         enum sender_io io;       /* how broadcasts are sent */
+        /* Tests: may change what the gauges say, before the ladder sees it; NULL: nothing. The worker's
+         * thread. */
+        void (*read_gauges)(void *arg, struct ladder_reading *reading);
+        void *gauges_arg;
         struct mailbox *control; /* borrowed, outlives the worker; NULL: nobody asks what was counted */
         worker_tally_fn *on_tally;
 };
@@ -54,6 +59,8 @@ void worker_install(struct worker *worker, struct snapshot *snapshot, struct ent
 void worker_entries(struct worker *worker, struct entry *const *entries, size_t n, struct snapshot *snapshot);
 void worker_confirmed(struct worker *worker);
 
+enum ladder_step worker_overload(const struct worker *worker); /* relaxed, as is the next */
+uint32_t worker_gauge(const struct worker *worker, enum ladder_gauge gauge); /* last reading */
 uint64_t worker_devices(const struct worker *worker); /* sessions held; relaxed read of an atomic */
 
 /* Stop accepting, tell every device `goaway drain`, close with 1012 by `within_ms`. worker_is_empty turns

@@ -13,7 +13,9 @@
 #include "fanout/ring.h"
 #include "gateway/broadcast.h"
 #include "gateway/conn.h"
+#include "gateway/ladder.h"
 #include "gateway/listener.h"
+#include "gateway/overload.h"
 #include "gateway/poller.h"
 #include "gateway/pool.h"
 #include "gateway/sender.h"
@@ -41,6 +43,8 @@ struct worker {
         bool is_ticking;
         unsigned ticks;
         struct wheel wheel;
+        struct ladder ladder; /* what is shed at present; moved by overload.c alone */
+        struct overload overload;
         struct cache *cache; /* NULL: no loader was given */
 
         struct ring *ring, *spare; /* spare: empty, for the next install */
