@@ -66,12 +66,12 @@ static uint64_t number_after(const char *text, const char *name)
 
 static uint32_t per_mille(uint64_t used, uint64_t of)
 {
-        uint64_t share;
+        uint64_t share = UINT32_MAX;
 
         if (of == 0)
                 return 0;
-        share = used / (of / 1000 +
-                        1); /* the rounding is a thousandth's thousandth, and never overflows */
+        if (used <= UINT64_MAX / 1000) /* no machine has more */
+                share = used * 1000 / of;
         return share < UINT32_MAX ? (uint32_t)share : UINT32_MAX;
 }
 
