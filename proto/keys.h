@@ -19,6 +19,7 @@
         X(KEY_BODY,    "body")     /* + sha256: the bytes of one bundle body */                     \
         X(KEY_REPORT,  "report")   /* + seq: delivery report */                                     \
         X(KEY_NODES,   "nodes")    /* hash: node name -> presence as JSON */                        \
+        X(KEY_ORDERS,  "orders")   /* hash: node name -> what it is told to do, as JSON */         \
         X(KEY_TOUCH,   "touch")    /* hash: written to, so that WAIT counts for what came before */  \
         X(KEY_CHANNEL, "signals")  /* pub/sub channel: "<token> <prev tag> <body>\n<record>" */
 

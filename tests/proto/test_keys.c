@@ -32,6 +32,7 @@ Test(keys, are_spelled_as_the_design_says)
                 { KEY_BODY, "e3b0", "{kickoff}:body:e3b0" },
                 { KEY_REPORT, "41", "{kickoff}:report:41" },
                 { KEY_NODES, NULL, "{kickoff}:nodes" },
+                { KEY_ORDERS, NULL, "{kickoff}:orders" },
                 { KEY_TOUCH, NULL, "{kickoff}:touch" },
                 { KEY_CHANNEL, NULL, "{kickoff}:signals" },
         };
