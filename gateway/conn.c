@@ -3,6 +3,7 @@
 #include "gateway/conn.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "gateway/worker_inside.h"
 
 _Static_assert(sizeof(struct session) == 64, "a session is one cache line");
+_Static_assert(sizeof(struct conn_guest) <= sizeof(struct session), "standing in line is free");
 _Static_assert(
     sizeof(struct conn) + sizeof(struct block) + 2 * 16 <= 8192,
     "contract line 11: what a peer that has not been let in can make us hold, with malloc's headers");
@@ -34,6 +36,8 @@ struct conn *conn_create(struct worker *worker, int fd)
 
 void conn_set_phase(struct worker *worker, struct conn *conn, enum conn_phase phase)
 {
+        if (conn->phase == CONN_HEAD)
+                admission_leave(&worker->admission, &conn->guest.place);
         worker->in_phase[conn->phase]--;
         worker->in_phase[phase]++;
         conn->phase = (uint8_t)phase;
@@ -85,6 +89,8 @@ static void tell_devices(struct worker *worker)
 
 bool conn_enter(struct worker *worker, struct conn *conn, struct conn_name *name)
 {
+        const uint64_t address = conn->guest.place.key;
+
         if (worker->n_conns == worker->conns_size) {
                 uint32_t size = worker->conns_size > 0 ? worker->conns_size * 2 : CONNS_FIRST;
                 struct conn **conns = realloc(worker->conns, size * sizeof(conns[0]));
@@ -94,10 +100,12 @@ bool conn_enter(struct worker *worker, struct conn *conn, struct conn_name *name
                 worker->conns = conns;
                 worker->conns_size = size;
         }
+        conn_set_phase(worker, conn, CONN_SESSION); /* out of the line */
+        memset(&conn->session, 0, sizeof(conn->session));
+        conn->address = address;
         conn->name = name;
         conn->slot = worker->n_conns;
         worker->conns[worker->n_conns++] = conn;
-        conn_set_phase(worker, conn, CONN_SESSION);
         tell_devices(worker);
         return true;
 }
@@ -108,6 +116,7 @@ void conn_leave(struct worker *worker, struct conn *conn, enum close_reason reas
 
         check(conn->phase == CONN_SESSION && worker->conns[conn->slot] == conn);
         conn->session.state = SESSION_CLOSED;
+        admission_exit(&worker->admission, conn->address);
         conn_set_phase(worker, conn, CONN_FINISHING);
         worker->conns[conn->slot] = worker->conns[last];
         worker->conns[conn->slot]->slot = conn->slot;

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/wheel.h"
+#include "gateway/admission.h"
 #include "gateway/pool.h"
 #include "gateway/session.h"
 #include "proto/close.h"
@@ -40,9 +41,18 @@ struct conn_name {        /* who it is, from the moment it is let in */
         char device[];
 };
 
+/* What it is before it is let in: in the memory of the session that it is not yet. */
+struct conn_guest {
+        struct admission_guest place; /* HEAD: in line, except while its input is being read */
+        bool wants_proxy;             /* a PROXY header comes first */
+};
+
 /* 136 bytes. What a broadcast touches comes first. */
 struct conn {
-        struct session session;
+        union {
+                struct session session;  /* SESSION, and after it */
+                struct conn_guest guest; /* before it */
+        };
         struct pending
             *pending; /* bytes that did not fit into the socket; NULL = none (output.c) */
         int fd;
@@ -55,7 +65,10 @@ struct conn {
         struct wheel_timer timer;
         struct block *block; /* input in the making; NULL = none */
         struct conn_name *name;
-        struct conn *next_dead;
+        union {
+                uint64_t address; /* SESSION: the key it is counted under */
+                struct conn *next_dead;
+        };
 };
 
 #define CONN_LINGER_MS     2000  /* for the peer's close after ours */

@@ -218,6 +218,7 @@ void door_decide(const struct head *head, const struct door_rules *rules,
                 page = PREFETCH;
 
         verdict->head_only = slice_is(head->method, "HEAD");
+        verdict->from_browser = head->origin.at != NULL;
         if (head->has_body) {
                 refuse(verdict, 400, "a request to this port has no body",
                        "Producers use the admin port.");

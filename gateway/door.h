@@ -19,6 +19,7 @@ struct door_rules { /* of the node; shared by all */
 struct door_verdict {
         enum door_kind kind;
         bool head_only; /* HEAD instead of GET */
+        bool from_browser; /* has an Origin: it shows its page neither status nor head of a refused upgrade */
         /* CONNECT */
         char device[DEVICE_ID_MAX + 1], cohort[COHORT_MAX + 1]; /* cohort: PREFETCH too */
         bool has_since, since_malformed, wants_ack;

@@ -59,10 +59,19 @@ struct metric m_gauges[LADDER_GAUGES] = {
         [LADDER_MEMORY] = METRIC_GAUGE("kickoff_overload_gauge{gauge=\"memory\"}", GAUGE_HELP),
         [LADDER_DESCRIPTORS] = METRIC_GAUGE("kickoff_overload_gauge{gauge=\"descriptors\"}", GAUGE_HELP),
 };
+struct metric m_evicted = METRIC_COUNTER(
+    "kickoff_handshakes_evicted_total",
+    "Sockets closed before their deadline, because too many others waited after them.");
+struct metric m_proxy_broken = METRIC_COUNTER(
+    "kickoff_proxy_broken_total",
+    "Sockets closed because a trusted proxy did not begin with a PROXY header.");
+struct metric m_admission_rate = METRIC_GAUGE(
+    "kickoff_admission_rate", "Devices per second that this node is measured to let in.");
+struct metric m_shed[SHED_KINDS];
 struct metric m_resets[RESET_REASONS], m_closes[CLOSE_KINDS];
 static struct metric m_changes[LADDER_STEPS][LADDER_GAUGES];
 
-static const unsigned refused_status[] = { 400, 403, 404, 405, 410, 426, 431, 501, 503, 505 };
+static const unsigned refused_status[] = { 400, 403, 404, 405, 410, 426, 429, 431, 501, 503, 505 };
 static const unsigned prefetch_status[] = { 200, 304, 404, 410, 503 };
 static struct metric m_refused[countof(refused_status)], m_prefetch[countof(prefetch_status)];
 
@@ -83,6 +92,9 @@ static struct metric *const table[] = {
         &m_accepted,
         &m_accept_paused,
         &m_head_timeouts,
+        &m_evicted,
+        &m_proxy_broken,
+        &m_admission_rate,
         &m_no_memory,
         &m_young_lost,
         &m_overload_step,
@@ -108,6 +120,7 @@ void gateway_metrics_register(void)
 {
         static char refused[countof(refused_status)][NAME_SIZE];
         static char prefetch[countof(prefetch_status)][NAME_SIZE];
+        static char shed[SHED_KINDS][NAME_SIZE];
         static char resets[RESET_REASONS][NAME_SIZE], closes[CLOSE_KINDS][NAME_SIZE];
         static char changes[LADDER_STEPS * LADDER_GAUGES][NAME_SIZE];
 
@@ -123,6 +136,11 @@ void gateway_metrics_register(void)
                 snprintf(prefetch[i], NAME_SIZE, "kickoff_prefetch_total{status=\"%u\"}",
                          prefetch_status[i]);
                 register_row(&m_prefetch[i], prefetch[i], "Bundle requests answered, by status.");
+        }
+        for (unsigned i = 0; i < SHED_KINDS; i++) {
+                snprintf(shed[i], NAME_SIZE, "kickoff_shed_total{why=\"%s\"}",
+                         entrance_shed_word[i]);
+                register_row(&m_shed[i], shed[i], "Devices turned away that did nothing wrong.");
         }
         for (unsigned i = 0; i < RESET_REASONS; i++) {
                 snprintf(resets[i], NAME_SIZE, "kickoff_resets_total{reason=\"%s\"}",

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/metrics.h"
+#include "gateway/entrance.h"
 #include "gateway/ladder.h"
 #include "proto/close.h"
 #include "proto/message.h"
@@ -11,6 +12,7 @@ extern struct metric m_connects_recovered, m_connects_reset, m_connects_waiting;
 extern struct metric m_signals, m_bytes, m_acks, m_frames_in, m_broadcasts, m_broadcast_us;
 extern struct metric m_accepted, m_accept_paused, m_head_timeouts, m_no_memory, m_young_lost;
 extern struct metric m_ends_held;
+extern struct metric m_evicted, m_proxy_broken, m_admission_rate, m_shed[SHED_KINDS];
 extern struct metric m_resets[RESET_REASONS], m_closes[CLOSE_KINDS];
 
 void gateway_metrics_register(void);            /* main thread; twice is harmless */

@@ -13,11 +13,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "gateway/entrance.h"
 #include "gateway/gateway_metrics.h"
 #include "gateway/output.h"
 #include "gateway/response.h"
 #include "gateway/session_input.h"
-#include "gateway/session_io.h"
 #include "gateway/worker_inside.h"
 
 #define NOT_YET_MAX_AGE_S 10   /* a bundle may come any moment */
@@ -51,6 +51,9 @@ static void replied(struct worker *worker, struct conn *conn)
 {
         if (conn->keep_alive)
                 await_head(worker, conn);
+        else if (entrance_is_crowded(worker))
+                conn_close(worker,
+                           conn); /* the peer may miss the answer, but not keep the socket */
         else
                 conn_finish(worker, conn);
 }
@@ -228,20 +231,6 @@ static void start_prefetch(struct worker *worker, struct conn *conn, const struc
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-static void let_in(struct worker *worker, struct conn *conn, const struct door_verdict *verdict)
-{
-        if (worker->snapshot == NULL)
-                refuse_busy(worker, conn, "this node is starting", false);
-        else if (worker->is_draining)
-                refuse_busy(worker, conn, "this node is leaving", false);
-        else if (worker->n_conns >= worker->options.max_devices)
-                refuse_busy(worker, conn, "this node is full", false);
-        else if (!session_io_upgrade(worker, conn, verdict)) {
-                metric_add(&m_no_memory, 1);
-                refuse_busy(worker, conn, "this node is full", false);
-        }
-}
-
 static void answer(struct worker *worker, struct conn *conn, struct request *request)
 {
         struct door_verdict *verdict = &request->verdict;
@@ -252,12 +241,21 @@ static void answer(struct worker *worker, struct conn *conn, struct request *req
             request->head.keep_alive && !request->head.has_body && !worker->is_draining;
         switch (verdict->kind) {
         case DOOR_CONNECT:
-                let_in(worker, conn, verdict);
+                entrance_let_in(worker, conn, verdict);
                 break;
         case DOOR_PREFETCH:
+                if (entrance_sheds_fetches(worker)) {
+                        gateway_metrics_prefetch(503);
+                        entrance_shed(worker, conn, SHED_FETCH, verdict);
+                        break;
+                }
                 start_prefetch(worker, conn, request);
                 break;
         case DOOR_EVENTS:
+                if (entrance_sheds_fetches(worker)) {
+                        entrance_shed(worker, conn, SHED_FETCH, verdict);
+                        break;
+                }
                 reply_events(worker, conn, &request->head, verdict->head_only);
                 break;
         case DOOR_HEALTH:
@@ -331,6 +329,18 @@ static void keep(struct worker *worker, struct conn *conn, struct block *block, 
         conn->block = block;
 }
 
+/* The header that a proxy owes us first. False: it has not come whole, or never will. */
+static bool skip_proxy(struct worker *worker, struct conn *conn, const char **at, size_t *len)
+{
+        size_t used;
+
+        if (entrance_proxy(worker, conn, *at, *len, &used) != PROXY_DONE)
+                return false;
+        *at += used;
+        *len -= used;
+        return true;
+}
+
 /* Answers the requests in `len` bytes, which lie in the worker's scratch or in the connection's
  * block, until one is incomplete or a reply must wait; what is left is kept. */
 static void consume(struct worker *worker, struct conn *conn, const char *at, size_t len)
@@ -339,6 +349,13 @@ static void consume(struct worker *worker, struct conn *conn, const char *at, si
         size_t scanned = block != NULL ? block->head.scanned : 0;
 
         conn->block = NULL;
+        if (conn->guest.wants_proxy && !skip_proxy(worker, conn, &at, &len)) {
+                if (conn->phase == CONN_HEAD)
+                        keep(worker, conn, block, at, len, 0);
+                else
+                        pool_give(&worker->pool, block);
+                return;
+        }
         while (conn->phase == CONN_HEAD && len > 0) {
                 size_t used = one_request(worker, conn, at, len, &scanned);
 
@@ -381,15 +398,18 @@ void guest_readable(struct worker *worker, struct conn *conn)
                 consume(worker, conn, into, have + (size_t)n);
         else if (n == 0 || (errno != EAGAIN && errno != EINTR))
                 conn_close(worker, conn);
+        if (conn->phase == CONN_HEAD)
+                entrance_wait(worker, conn);
 }
 
-void guest_arrive(struct worker *worker, struct conn *conn)
+void guest_arrive(struct worker *worker, struct conn *conn, const struct address *peer)
 {
         conn->has_begun = true; /* the deadline runs from the accept on */
         conn_set_timer(worker, conn, handshake_ms(worker));
+        entrance_arrived(worker, conn, peer);
         guest_readable(worker, conn);
-        if (conn->phase == CONN_HEAD)
-                conn_watch(worker, conn, true);
+        if (conn->phase == CONN_HEAD && conn_watch(worker, conn, true))
+                entrance_make_room(worker, conn);
 }
 
 /* A reply is out at last: read on, beginning with what came meanwhile. */
@@ -397,8 +417,10 @@ static void resume(struct worker *worker, struct conn *conn)
 {
         if (conn->phase == CONN_HEAD && conn->block != NULL)
                 consume(worker, conn, conn->block->head.bytes, conn->block->head.len);
-        if (conn->phase == CONN_HEAD)
+        if (conn->phase == CONN_HEAD) {
+                entrance_wait(worker, conn);
                 conn_watch(worker, conn, true);
+        }
 }
 
 void guest_writable(struct worker *worker, struct conn *conn)

@@ -2,19 +2,22 @@
  * Linux hands it down (tcp(7)): no setsockopt per device.
  *
  * Happy path: readable -> accept up to a batch -> hand over -> the loop turns.
- * Failure: out of descriptors or memory -> one is let in through the reserve and closed, so that
- * the peer learns, then no accepting for PAUSE_MS; the sockets at hand are not touched, and nothing
+ * Failure: few descriptors are left -> whoever comes is closed, so that it learns and goes
+ * elsewhere, then no accepting for PAUSE_MS; none left at all, for the limit is not only ours ->
+ * the same, through a descriptor kept for that. The sockets at hand are not touched, and nothing
  * spins. */
 #include "gateway/listener.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -29,9 +32,22 @@
 #define SEND_BUFFER     65536 /* bounds what the kernel holds for a reader that does not read */
 #define RECEIVE_BUFFER  16384 /* heads and device messages are small */
 
+/* Who vanishes while nothing is sent to it is asked after 25 s, again 5 s later, and gone when 20 s
+ * (USER_TIMEOUT_MS, which counts here as well) or 3 questions have not been answered: within 45 s,
+ * whatever the pings of its session are set to. */
+#define KEEP_IDLE_S     25
+#define KEEP_INTERVAL_S 5
+#define KEEP_COUNT      3
+
+/* A writer is told of room only when less than this waits to be sent, and takes no more than this:
+ * so a reader that has stopped holds 16 KiB of kernel memory beyond what is under way to it, not
+ * the 64 KiB that SEND_BUFFER allows, and does not get hundreds of old signals when it goes on. */
+#define UNSENT_LOW_WATER 16384
+
 struct listener {
         int fd;
         int reserve; /* a descriptor to give up when there are no others; -1 = given up */
+        int fds_short, fds_end; /* descriptors from here on: no session; not accepted */
         uint16_t port;
         struct event *on_readable, *on_pause_over;
         struct listener_options options;
@@ -75,17 +91,28 @@ static void on_pause_over(evutil_socket_t fd, short what, void *arg)
 static void on_readable(evutil_socket_t listening, short what, void *arg)
 {
         struct listener *listener = arg;
-        int fds[LISTENER_BATCH];
+        struct listener_guest guests[LISTENER_BATCH];
         unsigned n = 0, batch = listener->options.batch(listener->options.owner);
         int error = 0;
 
         (void)what;
         check(batch >= 1 && batch <= LISTENER_BATCH);
         for (unsigned i = 0; i < batch; i++) {
-                int fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+                union {
+                        struct sockaddr any;
+                        struct sockaddr_in6 v6;
+                } peer;
+                socklen_t len = sizeof(peer);
+                int fd = accept4(listening, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+                if (fd >= listener->fds_end) {
+                        close(fd);
+                        error = EMFILE;
+                        break;
+                }
                 if (fd >= 0) {
-                        fds[n++] = fd;
+                        guests[n].fd = fd;
+                        guests[n++].address = address_of_socket(&peer.any);
                         continue;
                 }
                 if (errno == EAGAIN)
@@ -98,9 +125,27 @@ static void on_readable(evutil_socket_t listening, short what, void *arg)
                  * place in the batch, so that one which does not go away cannot hold the loop. */
         }
         if (n > 0)
-                listener->options.on_accepted(listener->options.owner, fds, n);
+                listener->options.on_accepted(listener->options.owner, guests, n);
         if (error != 0)
                 pause_accepting(listener, error);
+}
+
+static void learn_limits(struct listener *listener)
+{
+        struct rlimit limit;
+        int end = INT_MAX;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < INT_MAX)
+                end = (int)limit.rlim_cur;
+        listener->fds_short =
+            end - (end / 2 < LISTENER_FDS_FOR_GUESTS ? end / 2 : LISTENER_FDS_FOR_GUESTS);
+        listener->fds_end =
+            end - (end / 4 < LISTENER_FDS_FOR_NODE ? end / 4 : LISTENER_FDS_FOR_NODE);
+}
+
+bool listener_is_short(const struct listener *listener, int fd)
+{
+        return fd >= listener->fds_short;
 }
 
 static int set_option(int fd, int level, int option, int value)
@@ -120,6 +165,12 @@ static int open_listening(const struct addrinfo *address)
             set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1) != 0 ||
             set_option(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER) != 0 ||
             set_option(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER) != 0 ||
+            set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S) != 0 ||
+            set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_INTERVAL_S) != 0 ||
+            set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT) != 0 ||
+            set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_LOW_WATER) != 0 ||
+            /* A signal is one small send: it must not wait for the ack of the one before (Nagle).
+             */
             set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) != 0 ||
             set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS) != 0 ||
             bind(fd, address->ai_addr, address->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
@@ -179,6 +230,7 @@ enum err listener_create(struct event_base *base, const struct listener_options 
         listener->options = *options;
         listener->fd = -1;
         listener->reserve = open_reserve();
+        learn_limits(listener);
         err = open_on(listener, ret_why);
         if (err != OK)
                 goto fail;

@@ -2,19 +2,31 @@
  * accepting in batches, and what to do when descriptors run out. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/check.h"
 #include "base/err.h"
+#include "gateway/address.h"
 
 struct event_base;
 struct listener;
 
-/* A batch of new sockets, non-blocking, close-on-exec, the callee's from now on. */
-typedef void listener_accepted_fn(void *owner, const int *fds, unsigned n);
+struct listener_guest {
+        int fd; /* non-blocking, close-on-exec, the callee's from now on */
+        struct address address;
+};
+
+typedef void listener_accepted_fn(void *owner, const struct listener_guest *guests, unsigned n);
 typedef unsigned listener_batch_fn(void *owner); /* how many may come at once, 1..LISTENER_BATCH */
 
 #define LISTENER_BATCH 64
+
+/* Of RLIMIT_NOFILE, as it is when the listener is made, so many descriptors are not for sessions, so
+ * that guests can still be answered; and the last of them not for sockets of devices at all, so that
+ * links to Redis and files can still be opened. (Of a small limit: a half and a quarter.) */
+#define LISTENER_FDS_FOR_GUESTS 128
+#define LISTENER_FDS_FOR_NODE   64
 
 struct listener_options {
         const char *host;
@@ -29,3 +41,6 @@ must_check enum err listener_create(struct event_base *base, const struct listen
                                     struct listener **ret_listener, const char **ret_why);
 void listener_destroy(struct listener *listener); /* NULL is fine */
 uint16_t listener_port(const struct listener *listener);
+/* Is `fd` one of the last? The kernel gives out the lowest free number, so it tells how many are in use,
+ * in the whole process. */
+bool listener_is_short(const struct listener *listener, int fd);

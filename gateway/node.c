@@ -24,11 +24,13 @@
 #include "fanout/reporter.h"
 #include "fanout/ring.h"
 #include "gateway/gateway_metrics.h"
+#include "gateway/listener.h"
 #include "gateway/worker.h"
 #include "prefetch/loader.h"
 
 #define TICK_MS      100 /* how soon readiness is noticed */
-#define FDS_RESERVED 128 /* descriptors that are not for devices: Redis, admin, files */
+/* Descriptors that are not for devices: Redis, admin, files, guests. */
+#define FDS_RESERVED LISTENER_FDS_FOR_GUESTS
 
 struct node {
         const struct options *options;
@@ -225,6 +227,8 @@ static enum err start_workers(struct node *node, const char **ret_why)
                 .ring_capacity = RING_CAPACITY_DEFAULT,
                 .ring_capacity_max = RING_CAPACITY_MAX,
                 .rules = { .origins = options->origins, .n_origins = options->n_origins },
+                .admission = admission_share(&options->admission, options->workers),
+                .proxies = &options->proxies,
                 .io = options->io,
                 .loader = node->loader,
                 .control = node->mailbox,

@@ -17,9 +17,11 @@
 #define DEVICES_PER_NODE_MAX 1000000
 
 static struct {
-        const char *listen, *admin, *redis, *data, *name, *ns, *durability, *token_file, *origin;
+        const char *listen, *admin, *redis, *data, *name, *ns, *durability, *token_file, *origin,
+            *proxies;
         const char *io;
         int64_t workers, max_devices, ping_ms, lifetime_ms, guard_ms, drain_ms, ack_spread_ms;
+        int64_t max_handshakes, max_per_address, admit_rate;
 } raw;
 
 static const struct option table[] = {
@@ -74,6 +76,26 @@ static const struct option table[] = {
           NULL },
         { "origin", OPTION_TEXT, &raw.origin, NULL, 0, 0, "LIST",
           "Exact web origins that browsers may connect from, separated by commas; default: any.",
+          NULL },
+        { "proxy-protocol", OPTION_TEXT, &raw.proxies, NULL, 0, 0, "CIDRS",
+          "Addresses of TCP load balancers, such as 10.0.0.0/8,2001:db8::/32. They must begin each "
+          "connection with a PROXY header (version 1 or 2), whose word is taken for the device's address; "
+          "nobody else may.",
+          NULL },
+        { "max-handshakes", OPTION_NUMBER, &raw.max_handshakes, "4096", ADMISSION_HANDSHAKES_MIN,
+          1000000, "N",
+          "Sockets from which this node awaits a request, at most; beyond that the oldest that has sent "
+          "nothing is closed. One address (IPv4, or IPv6 /64) may have half of them.",
+          NULL },
+        { "max-per-address", OPTION_NUMBER, &raw.max_per_address, "0", 0, DEVICES_PER_NODE_MAX, "N",
+          "Devices of one address (IPv4, or IPv6 /64) that this node holds at most, the rest gets 429 with "
+          "Retry-After; 0 = any number, since a carrier's NAT may have thousands behind one. With more "
+          "than one worker it is a little more than N.",
+          NULL },
+        { "admit-rate", OPTION_NUMBER, &raw.admit_rate, "0", 0, 1000000, "N",
+          "Devices let in per second at most, the rest gets 503 with Retry-After; the last quarter of what "
+          "is free is for devices that resume. 0 = as many as this node can: it measures how many that is, "
+          "and sheds newcomers when it falls behind.",
           NULL },
 };
 
@@ -231,9 +253,9 @@ static bool take_origins(struct options *o)
 
 static bool take_io(struct options *o)
 {
-        static const char *const names[] = { [SENDER_AUTO] = "auto",
-                                             [SENDER_URING] = "uring",
-                                             [SENDER_SEND] = "send" };
+        static const char *const names[] = {
+                [SENDER_AUTO] = "auto", [SENDER_URING] = "uring", [SENDER_SEND] = "send"
+        };
 
         for (unsigned i = 0; i < countof(names); i++) {
                 if (strcmp(raw.io, names[i]) != 0)
@@ -242,6 +264,18 @@ static bool take_io(struct options *o)
                 return true;
         }
         return wrong("io", "give auto, uring or send");
+}
+
+static bool take_admission(struct options *o)
+{
+        const char *why;
+
+        if (raw.proxies && address_ranges_parse(raw.proxies, &o->proxies, &why) != OK)
+                return wrong("proxy-protocol", why);
+        o->admission = (struct admission_limits){ .handshakes = (uint32_t)raw.max_handshakes,
+                                                  .per_address = (uint32_t)raw.max_per_address,
+                                                  .rate = (uint32_t)raw.admit_rate };
+        return true;
 }
 
 enum option_result options_parse(int argc, char **argv, struct options *ret_options)
@@ -260,7 +294,8 @@ enum option_result options_parse(int argc, char **argv, struct options *ret_opti
                 return OPTION_WRONG;
         }
         if (!parse_endpoint("listen", raw.listen, &o.listen) || !take_admin(&o) ||
-            !take_redis(&o) || !take_io(&o) || !take_names(&o) || !take_origins(&o)) {
+            !take_redis(&o) || !take_io(&o) || !take_names(&o) || !take_origins(&o) ||
+            !take_admission(&o)) {
                 options_fini(&o);
                 return OPTION_WRONG;
         }

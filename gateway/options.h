@@ -9,6 +9,8 @@
 #include "base/option.h"
 #include "base/redis.h"
 #include "fanout/durability.h"
+#include "gateway/address.h"
+#include "gateway/admission.h"
 #include "gateway/sender.h"
 #include "proto/names.h"
 
@@ -38,6 +40,8 @@ struct options {
         uint32_t ping_ms, lifetime_ms, guard_ms, drain_ms, ack_spread_ms;
         const char *origins[ORIGINS_MAX];
         unsigned n_origins;
+        struct address_ranges proxies; /* who speaks PROXY first */
+        struct admission_limits admission; /* of the node, not yet divided among its workers */
         char *origins_text; /* what origins point into */
 };
 

@@ -22,6 +22,7 @@ static const char *reason_phrase(unsigned status)
                 { 405, "Method Not Allowed" },
                 { 410, "Gone" },
                 { 426, "Upgrade Required" },
+                { 429, "Too Many Requests" },
                 { 431, "Request Header Fields Too Large" },
                 { 501, "Not Implemented" },
                 { 503, "Service Unavailable" },
@@ -150,4 +151,25 @@ void response_upgrade(struct buf *out, const char key[24], bool names_subprotoco
                 buf_str(out, encoding_subprotocol[encoding]);
         }
         buf_str(out, "\r\n\r\n");
+}
+
+void response_turned_away(struct buf *out, const char key[24], bool names_subprotocol,
+                          enum encoding encoding, uint32_t min_ms, uint32_t max_ms)
+{
+        const struct message message = {
+                .type = MESSAGE_GOAWAY,
+                .goaway = { .reason = GOAWAY_OVERLOAD, .min_ms = min_ms, .max_ms = max_ms }
+        };
+        uint8_t header[WS_HEADER_MAX], close[2 + WS_CONTROL_MAX];
+        char array[256];
+        struct buf payload;
+
+        buf_init_fixed(&payload, array, sizeof(array));
+        message_encode(&message, encoding, &payload);
+        check(!payload.failed);
+        response_upgrade(out, key, names_subprotocol, encoding);
+        buf_add(out, header,
+                ws_header(header, encoding == ENCODING_JSON ? WS_TEXT : WS_BINARY, payload.len));
+        buf_add(out, payload.data, payload.len);
+        buf_add(out, close, ws_close_frame(close, CLOSE_OVERLOAD));
 }

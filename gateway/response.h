@@ -11,7 +11,8 @@
 #include "proto/message.h"
 #include "proto/token.h"
 
-/* Retry-After is drawn from these, in seconds, so that the refused do not come back together. */
+/* Retry-After of what is not the door's to say (admission.h) is drawn from these, in seconds, so that
+ * those who ask do not come back together. */
 #define RESPONSE_RETRY_MIN_S 1
 #define RESPONSE_RETRY_MAX_S 15
 
@@ -34,3 +35,6 @@ bool response_events_matches(const struct token *token, struct slice if_none_mat
 /* 101; the subprotocol is echoed when the client named it. */
 void response_upgrade(struct buf *out, const char key[24], bool names_subprotocol,
                       enum encoding encoding);
+/* The upgrade, `goaway overload` and close 1013 in one: a refusal that a browser lets its page see. */
+void response_turned_away(struct buf *out, const char key[24], bool names_subprotocol,
+                          enum encoding encoding, uint32_t min_ms, uint32_t max_ms);

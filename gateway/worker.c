@@ -77,21 +77,21 @@ static void on_ready(void *owner, void *ptr, uint32_t what)
         }
 }
 
-static void on_accepted(void *owner, const int *fds, unsigned n)
+static void on_accepted(void *owner, const struct listener_guest *guests, unsigned n)
 {
         struct worker *worker = owner;
 
         worker->now_ms = clock_mono_ms();
         metric_add(&m_accepted, n);
         for (unsigned i = 0; i < n; i++) {
-                struct conn *conn = conn_create(worker, fds[i]);
+                struct conn *conn = conn_create(worker, guests[i].fd);
 
                 if (conn == NULL) {
                         metric_add(&m_no_memory, 1);
-                        close(fds[i]);
+                        close(guests[i].fd);
                         continue;
                 }
-                guest_arrive(worker, conn);
+                guest_arrive(worker, conn, &guests[i].address);
         }
 }
 
@@ -321,6 +321,7 @@ static void free_parts(struct worker *worker)
         ring_destroy(worker->spare);
         pool_give(&worker->pool, worker->frame);
         pool_fini(&worker->pool);
+        admission_fini(&worker->admission);
         free(worker->conns);
         free(worker);
 }
@@ -344,6 +345,10 @@ enum err worker_create(const struct worker_options *options, struct worker **ret
         worker->session_config.lifetime = &worker->lifetime;
         worker->start_ms = worker->now_ms = clock_mono_ms();
         rng_seed(&worker->rng, rng_secure_u64());
+        if (worker->options.admission.handshakes == 0)
+                worker->options.admission.handshakes = WORKER_HANDSHAKES;
+        admission_init(&worker->admission, &worker->options.admission, rng_secure_u64(),
+                       worker->now_ms);
         wheel_init(&worker->wheel, worker->now_ms);
         err = create_parts(worker);
         if (err == OK)

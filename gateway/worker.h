@@ -14,6 +14,8 @@
 #include "fanout/entry.h"
 #include "fanout/report.h"
 #include "fanout/snapshot.h"
+#include "gateway/address.h"
+#include "gateway/admission.h"
 #include "gateway/door.h"
 #include "gateway/ladder.h"
 #include "gateway/sender.h"
@@ -39,6 +41,8 @@ struct worker_options {
         struct door_rules rules;
         struct loader *loader; /* borrowed, outlives the worker; NULL: every prefetch is answered 503 */
         uint32_t handshake_ms; /* from accept to a whole request head; 0 = 5 s */
+        struct admission_limits admission; /* of this worker; handshakes 0 = WORKER_HANDSHAKES */
+        const struct address_ranges *proxies; /* who must send a PROXY header; borrowed; NULL = nobody */
         enum sender_io io;       /* how broadcasts are sent */
         /* Tests: may change what the gauges say, before the ladder sees it; NULL: nothing. The worker's
          * thread. */

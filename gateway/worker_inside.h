@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "base/wheel.h"
 #include "fanout/ring.h"
+#include "gateway/admission.h"
 #include "gateway/broadcast.h"
 #include "gateway/conn.h"
 #include "gateway/ladder.h"
@@ -24,6 +25,7 @@
 #include "prefetch/cache.h"
 
 #define WORKER_HANDSHAKE_MS 5000 /* from accept to a whole head, however slowly it drips */
+#define WORKER_HANDSHAKES   4096 /* in line at most, if nobody says */
 #define WORKER_RECV_SIZE    16384
 #define WORKER_COMPOSE_SIZE 16384
 
@@ -56,6 +58,7 @@ struct worker {
         uint32_t in_phase[CONN_PHASES]; /* sockets by phase */
         uint32_t n_waiting; /* upper bound of sessions in SESSION_WAITING since the last walk */
         struct conn *dead;
+        struct admission admission; /* who may come in; who of those in HEAD waits */
         struct broadcast broadcast;
         struct sender *sender; /* NULL: send() */
 
