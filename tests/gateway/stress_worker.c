@@ -1,7 +1,7 @@
 /* A worker under fire from two sides: device threads that come, read, talk and go, and a control
  * thread that installs, appends, confirms and at last drains. Each device checks contract lines 4
  * to 7 on what it gets. For ThreadSanitizer: what crosses threads here is all that crosses threads
- * in a node. */
+ * in a node. Once by send(), once by io_uring. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -253,22 +253,24 @@ static void control(struct event_base *base)
         snapshot_unref(snapshot);
 }
 
-int main(void)
+static void fire(enum sender_io io)
 {
         struct worker_options options = { .host = "127.0.0.1",
                                           .node = "n1",
                                           .ping_ms = 300,
                                           .lifetime_ms = 2000,
                                           .max_devices = 100,
-                                          .ring_capacity = 32 };
+                                          .ring_capacity = 32,
+                                          .io = io };
         pthread_t threads[DEVICES];
         struct event_base *base = event_base_new();
         const char *why;
 
-        signal(SIGPIPE, SIG_IGN);
+        over = false;
+        joins = signals = resets = 0;
+        written = acked = 0;
         expect(mailbox_create(base, NULL, &options.control) == OK, "mailbox");
         options.on_tally = on_tally;
-        log_set_level(LOG_DEBUG + 1);
         expect(worker_create(&options, &worker, &why) == OK, why);
         for (uintptr_t i = 0; i < DEVICES; i++)
                 expect(pthread_create(&threads[i], NULL, run_device, (void *)(i + 1)) == 0,
@@ -287,7 +289,23 @@ int main(void)
         /* Not all: 500 signals a second are more than the 64 that are counted for at a time. */
         expect(written > 100 && acked > 50, "what devices read has been counted");
         expect(joins > 20 && signals > 100 && resets > 10, "something happened");
-        printf("joins=%u signals=%u resets=%u written=%llu acked=%llu\n", joins, signals, resets,
+        printf("%s: joins=%u signals=%u resets=%u written=%llu acked=%llu\n",
+               io == SENDER_URING ? "uring" : "send", joins, signals, resets,
                (unsigned long long)written, (unsigned long long)acked);
+}
+
+int main(void)
+{
+        struct sender *sender = NULL;
+        const char *why;
+
+        signal(SIGPIPE, SIG_IGN);
+        log_set_level(LOG_DEBUG + 1);
+        fire(SENDER_SEND);
+        if (sender_create(SENDER_URING, &sender, &why) == OK)
+                fire(SENDER_URING);
+        else
+                printf("not by io_uring: %s\n", why);
+        sender_destroy(sender);
         return 0;
 }
