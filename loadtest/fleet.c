@@ -191,6 +191,8 @@ enum err fleet_start(const struct swarm_options *options, uint32_t devices, uint
                     options->report_every_ms > 0 ? options->report_every_ms : REPORT_EVERY_MS;
                 if (options->connects_per_s > 0)
                         own.connects_per_s = options->connects_per_s / n + 1;
+                if (options->window > 0)
+                        own.window = options->window / n + 1;
                 fleet->n++;
                 err = start_process(fleet, i, &own);
         }

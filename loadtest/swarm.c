@@ -197,6 +197,7 @@ static bool start_devices(struct swarm *swarm, uint64_t began_us)
 {
         const struct swarm_options *options = &swarm->options;
         uint64_t *started = &swarm->result.counts.started, allowed = options->n;
+        uint32_t window = options->window > 0 ? options->window : UNDER_WAY_MAX;
 
         if (options->connects_per_s > 0) {
                 uint64_t due = (clock_mono_us() - began_us) * options->connects_per_s / 1000000 + 1;
@@ -204,7 +205,7 @@ static bool start_devices(struct swarm *swarm, uint64_t began_us)
                 allowed = due < allowed ? due : allowed;
         }
         while (*started < allowed &&
-               (options->connects_per_s == 0 || swarm->under_way < UNDER_WAY_MAX))
+               (options->connects_per_s == 0 || swarm->under_way < window))
                 be_born(swarm, &swarm->devices[(*started)++]);
         return *started < options->n;
 }

@@ -71,6 +71,7 @@ struct swarm_options {
         uint32_t late_ms;         /* told so much before the content came: shown late */
         struct model model;
         uint64_t connects_per_s; /* 0 = all at once */
+        uint32_t window;         /* with a rate: first handshakes on their way at a time; 0 = 512 */
         uint64_t seed;
         const char *key; /* Sec-WebSocket-Key of all; NULL: one is drawn */
         struct swarm_board *board;

@@ -37,12 +37,13 @@
 #include "loadtest/report.h"
 
 #define POLL_MS         20
-#define REPORT_EVERY_MS 500                        /* each report walks over all devices */
-#define SAMPLE_KEY      "dGhlIHNhbXBsZSBub25jZQ==" /* RFC 6455 1.3: the floor's answer is made for it \
-                                                    */
+#define REPORT_EVERY_MS 500 /* each report walks over all devices */
+#define SAMPLE_KEY                                                                    \
+        "dGhlIHNhbXBsZSBub25jZQ==" /* RFC 6455 1.3: the floor's answer is made for it \
+                                    */
 
 static struct {
-        int64_t devices, connect_rate, version, timeout_ms;
+        int64_t devices, connect_rate, window, version, timeout_ms;
         const char *url, *event;
         bool no_ack, quiet;
 } wanted;
@@ -53,10 +54,12 @@ static const struct option options[] = {
           "Where they connect, evenly.", NULL },
         { "event", OPTION_TEXT, &wanted.event, "million", 0, 0, "ID",
           "The event whose changes are timed.", NULL },
-        { "version", OPTION_NUMBER, &wanted.version, "1", 0, INT64_MAX, "N",
+        { "event-version", OPTION_NUMBER, &wanted.version, "1", 0, INT64_MAX, "N",
           "Its version before the first change.", NULL },
         { "connect-rate", OPTION_NUMBER, &wanted.connect_rate, "10000000", 1, 10000000, "N",
-          "New connections per second; at most 512 at a time are on their way per process.", NULL },
+          "New connections per second, as long as --window allows it.", NULL },
+        { "window", OPTION_NUMBER, &wanted.window, "1024", 1, 1000000, "N",
+          "Handshakes on their way at a time, until all have been in.", NULL },
         { "timeout", OPTION_DURATION, &wanted.timeout_ms, "60s", 1000, 3600000, "TIME",
           "Give up waiting when nothing has moved for so long.", NULL },
         { "no-ack", OPTION_FLAG, &wanted.no_ack, NULL, 0, 0, NULL,
@@ -136,7 +139,8 @@ static void answer_counts(bool is_done)
         answer(describe(), is_done);
 }
 
-/* Must go on all the time: a process whose pipe is full stands still. */
+/* Must go on all the time: a process whose pipe is full stands still. what: what is waited for;
+ * NULL: the next command. */
 static void take_turn(const char *what)
 {
         struct swarm_counts counts;
@@ -146,7 +150,8 @@ static void take_turn(const char *what)
                 exit(1);
         }
         counts = fleet_counts(fleet);
-        progress_show(&progress, what, seconds(), &counts, fleet_series(fleet));
+        if (what != NULL)
+                progress_show(&progress, what, seconds(), &counts, fleet_series(fleet));
 }
 
 /* --- waiting -------------------------------------------------------------------------------- */
@@ -217,6 +222,7 @@ static void connect_all(uint64_t ms)
                 .no_ack = wanted.no_ack,
                 .no_prefetch = true,
                 .connects_per_s = (uint64_t)wanted.connect_rate,
+                .window = (uint32_t)wanted.window,
                 .key = SAMPLE_KEY,
                 .report_every_ms = REPORT_EVERY_MS,
         };
@@ -368,6 +374,6 @@ int main(int argc, char **argv)
         report.devices = (uint32_t)wanted.devices;
         while (read_input())
                 if (fleet != NULL)
-                        take_turn("ready");
+                        take_turn(NULL);
         return 0;
 }
