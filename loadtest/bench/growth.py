@@ -13,7 +13,6 @@ from servers import SBIN, Node
 
 SESSIONS = (1000, 4000, 16000)
 NODES = (1, 10, 50)
-HANDSHAKES = 4000  # at least so many are measured: few would measure the clock
 
 
 class Redis:
@@ -82,7 +81,7 @@ def measure(args, nodes, devices):
         fleet.driver.ask(f"connect {nodes} {nodes}")  # everybody has served one: code and memory are there
         fleet.driver.ask("close")
         spent = done = 0
-        while done < HANDSHAKES or done < devices:
+        while done < max(devices, args.handshakes):
             if done:
                 fleet.driver.ask("close")
             before = settle(fleet.pids)

@@ -77,11 +77,12 @@ def pss_bytes(pids):
 def unsent_bytes(port):
     """What lies in the kernel for each connection accepted on a port that has not taken all: a list."""
     local, found = f":{port:04X}", []
-    with open("/proc/net/tcp") as f:
-        for line in f:
-            words = line.split()
-            if words[1].endswith(local) and words[3] == "01" and not words[4].startswith("00000000:"):
-                found.append(int(words[4].split(":")[0], 16))
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with open(path) as f:
+            for line in f:
+                words = line.split()
+                if words[1].endswith(local) and words[3] == "01" and not words[4].startswith("00000000:"):
+                    found.append(int(words[4].split(":")[0], 16))
     return found
 
 

@@ -63,6 +63,7 @@ class Server:
 
     jobs = ("devices",)
     greeting_frames = 1
+    is_usual = True  # measured when nobody is named
     must_be_whole = False  # a connection lost makes the measurement invalid, not just worse
 
     def __init__(self, args):
@@ -201,9 +202,10 @@ class Node(Server):
 
 class Libwebsockets(Server):
     name, label = "libwebsockets", "libwebsockets"
+    more = []
     setup = ("a server of ours (peers/lws_server.c) on Debian's library, as its documentation says: its own event loop, "
-             "a list of sessions, shared messages written in the writable callback; timeouts and pings (5 min) are the "
-             "library's defaults")
+             "a list of sessions, shared messages written in the writable callback; 512 bytes to receive, as devices say "
+             "little; timeouts and pings (5 min) are the library's defaults")
 
     @staticmethod
     def missing(args):
@@ -216,8 +218,15 @@ class Libwebsockets(Server):
     def start(self, args):
         self.message = b"s" * args.sizes.signal_payload()
         self.run(args, [os.path.join(args.bin, "kickoff-bench-lws"), str(self.port),
-                        str(args.sizes.greeting_payload())])
+                        str(args.sizes.greeting_payload())] + self.more)
         wait_for_port(self.process, self.port, self.log)
+
+
+class LibwebsocketsQuiet(Libwebsockets):
+    name, label = "libwebsockets-quiet", "libwebsockets, no pings"
+    is_usual = False
+    more = ["no-pings"]
+    setup = "the same without pings, so that a dead device is never noticed: what is left without a timer for each"
 
 
 class Nginx(Server):
@@ -263,9 +272,11 @@ class Nginx(Server):
 class Nchan(Nginx):
     name, label = "nchan", "Nchan"
     jobs = ("devices",)
+    greeting_frames = 0
     config = "nchan.conf"
     setup = ("a module of nginx with one worker, one channel in its shared memory, 1,000 messages kept, pings every "
-             "5 min; a newcomer gets the newest kept message as its greeting. The worker is measured, for memory the "
+             "5 min. A newcomer gets no greeting, which spares it a send: greeted with a message of the channel's buffer, "
+             "its handshakes become dearer with every subscriber there is. The worker is measured, for memory the "
              "master as well")
 
     @staticmethod
@@ -280,8 +291,6 @@ class Nchan(Nginx):
 
     def start(self, args):
         super().start(args)
-        self.message = b"g" * args.sizes.greeting_payload()
-        self.broadcast()
         self.message = b"s" * args.sizes.signal_payload()
 
 
@@ -328,7 +337,7 @@ class Ws(Server):
 
 
 SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-KINDS = [Floor, Node, Libwebsockets, Nchan, Nginx, Ws]
+KINDS = [Floor, Node, Libwebsockets, LibwebsocketsQuiet, Nchan, Nginx, Ws]
 
 
 def needs_program(args, name):

@@ -2,7 +2,7 @@
  * says to write one: its own event loop, a list of sessions kept by ESTABLISHED and CLOSED, and
  * nothing written but in the WRITEABLE callback, which lws_callback_on_writable() asks for.
  *
- *   kickoff-bench-lws PORT GREETING_BYTES        kickoff-bench-lws --version
+ *   kickoff-bench-lws PORT GREETING_BYTES [no-pings]        kickoff-bench-lws --version
  *
  * Each device gets one text message of GREETING_BYTES when it is in; POST /publish sends its body
  * to all. Messages are shared: a session is a position in a ring of them. That is what lws_ring
@@ -22,6 +22,7 @@
 
 #define RING        1024
 #define MESSAGE_MAX 16384
+#define RX_MAX      512 /* devices say little; the library's default is 4 KiB for each */
 
 struct message {
         size_t len;
@@ -35,15 +36,12 @@ struct session {
         bool is_greeted;
 };
 
-struct upload {
-        size_t len;
-        uint8_t bytes[MESSAGE_MAX];
-};
-
 static struct message greeting, ring[RING];
 static uint64_t first_free; /* the number that the next message will have */
 static struct lws_dll2_owner sessions;
 static struct lws_context *context;
+static uint8_t upload[MESSAGE_MAX]; /* one at a time: there is one producer */
+static size_t upload_len;
 
 static void message_set(struct message *message, const void *bytes, size_t len)
 {
@@ -109,8 +107,6 @@ static int on_device(struct lws *wsi, enum lws_callback_reasons reason, void *us
 static int on_http(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                    size_t len)
 {
-        struct upload *upload = user;
-
         switch (reason) {
         case LWS_CALLBACK_HTTP:
                 if (strcmp(in, "/publish") == 0 &&
@@ -118,14 +114,14 @@ static int on_http(struct lws *wsi, enum lws_callback_reasons reason, void *user
                         return 0;
                 break;
         case LWS_CALLBACK_HTTP_BODY:
-                if (len > sizeof(upload->bytes) - upload->len)
+                if (len > sizeof(upload) - upload_len)
                         return -1;
-                memcpy(upload->bytes + upload->len, in, len);
-                upload->len += len;
+                memcpy(upload + upload_len, in, len);
+                upload_len += len;
                 return 0;
         case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-                publish(upload->bytes, upload->len);
-                upload->len = 0;
+                publish(upload, upload_len);
+                upload_len = 0;
                 if (lws_return_http_status(wsi, HTTP_STATUS_OK, NULL) != 0)
                         return -1;
                 return lws_http_transaction_completed(wsi) != 0 ? -1 : 0;
@@ -136,13 +132,15 @@ static int on_http(struct lws *wsi, enum lws_callback_reasons reason, void *user
 }
 
 static const struct lws_protocols protocols[] = {
-        { .name = "http", .callback = on_http, .per_session_data_size = sizeof(struct upload) },
+        { .name = "http", .callback = on_http },
         { .name = "kickoff.v1.json",
           .callback = on_device,
+          .rx_buffer_size = RX_MAX,
           .per_session_data_size = sizeof(struct session) },
         { 0 },
 };
 
+static const lws_retry_bo_t no_pings = { 0 };
 static volatile sig_atomic_t is_ending;
 
 static void on_signal(int signal)
@@ -165,8 +163,9 @@ int main(int argc, char **argv)
                 puts(lws_get_library_version());
                 return 0;
         }
-        if (argc != 3) {
-                fputs("usage: kickoff-bench-lws PORT GREETING_BYTES | --version\n", stderr);
+        if (argc != 3 && !(argc == 4 && strcmp(argv[3], "no-pings") == 0)) {
+                fputs("usage: kickoff-bench-lws PORT GREETING_BYTES [no-pings] | --version\n",
+                      stderr);
                 return 2;
         }
         size = strtoul(argv[2], NULL, 10);
@@ -177,6 +176,8 @@ int main(int argc, char **argv)
         free(text);
         lws_set_log_level(LLL_ERR, NULL);
         info.port = atoi(argv[1]);
+        if (argc == 4)
+                info.retry_and_idle_policy = &no_pings;
         context = lws_create_context(&info);
         if (context == NULL)
                 return 1;
