@@ -15,7 +15,7 @@ struct reading {
         void *owner;
         struct redis *redis;
         int64_t now;
-        char key[KEY_MAX + 1];
+        char key[KEY_MAX + 1], orders[KEY_MAX + 1];
 };
 
 enum err presence_write(struct redis *redis, const char *ns, const struct presence *mine,
@@ -23,10 +23,11 @@ enum err presence_write(struct redis *redis, const char *ns, const struct presen
 {
         char key[KEY_MAX + 1];
         json_t *record =
-            json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "listen", mine->listen, "version",
-                      mine->version, "devices", (json_int_t)mine->devices, "seq",
+            json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "listen", mine->listen,
+                      "version", mine->version, "devices", (json_int_t)mine->devices, "seq",
                       (json_int_t)mine->seq, "started", (json_int_t)mine->started, "seen",
-                      (json_int_t)mine->seen);
+                      (json_int_t)mine->seen, "room", (json_int_t)mine->room, "leaves",
+                      (json_int_t)mine->leaves, "ended", (int)mine->ended);
         char *text = record != NULL ? json_dumps(record, JSON_COMPACT) : NULL;
         enum err err = ERR_NOMEM;
 
@@ -56,8 +57,11 @@ static bool parse(const char *name, const char *json, size_t len, struct presenc
         json_int_t seq = json_integer_value(json_object_get(record, "seq"));
         json_int_t started = json_integer_value(json_object_get(record, "started"));
         json_int_t seen = json_integer_value(json_object_get(record, "seen"));
+        json_int_t room = json_integer_value(json_object_get(record, "room"));
+        json_int_t leaves = json_integer_value(json_object_get(record, "leaves"));
         bool good = json_is_object(record) && name_is_valid(name, strlen(name), NODE_NAME_MAX) &&
-                    devices >= 0 && seq >= 0 && started >= 0 && seen >= 0;
+                    devices >= 0 && seq >= 0 && started >= 0 && seen >= 0 && room >= 0 &&
+                    leaves >= 0;
 
         *node = (struct presence){ 0 };
         if (good) {
@@ -68,9 +72,31 @@ static bool parse(const char *name, const char *json, size_t len, struct presenc
                 node->seq = (seqno)seq;
                 node->started = started;
                 node->seen = seen;
+                node->room = (uint64_t)room;
+                node->leaves = leaves;
+                node->ended = json_is_true(json_object_get(record, "ended"));
         }
         json_decref(record);
         return good;
+}
+
+const char *presence_state(const struct presence *node)
+{
+        if (node->ended)
+                return "ended";
+        if (node->gone)
+                return "gone";
+        return node->leaves != 0 ? "draining" : "up";
+}
+
+unsigned presence_others(const struct presence *nodes, size_t n, const char *name)
+{
+        unsigned others = 0;
+
+        for (size_t i = 0; i < n; i++)
+                others += !nodes[i].gone && !nodes[i].ended && nodes[i].leaves == 0 &&
+                          strcmp(nodes[i].name, name) != 0;
+        return others;
 }
 
 static int by_name(const void *a, const void *b)
@@ -78,12 +104,15 @@ static int by_name(const void *a, const void *b)
         return strcmp(((const struct presence *)a)->name, ((const struct presence *)b)->name);
 }
 
+/* With what it was told to do. */
 static void forget(const struct reading *reading, const char *name)
 {
-        const char *const argv[] = { "HDEL", reading->key, name };
+        const char *const record[] = { "HDEL", reading->key, name };
+        const char *const order[] = { "HDEL", reading->orders, name };
 
         log_info("NODE-FORGOTTEN", "node=%s", log_quote(name));
-        if (redis_command(reading->redis, NULL, NULL, countof(argv), argv, NULL) != OK)
+        if (redis_command(reading->redis, NULL, NULL, countof(order), order, NULL) != OK ||
+            redis_command(reading->redis, NULL, NULL, countof(record), record, NULL) != OK)
                 log_debug("NODE-FORGOTTEN", "not now: Redis is away"); /* the next reader will */
 }
 
@@ -140,6 +169,7 @@ enum err presence_read(struct redis *redis, const char *ns, int64_t now, presenc
                 return ERR_NOMEM;
         *reading = (struct reading){ .done = done, .owner = owner, .redis = redis, .now = now };
         key_format(reading->key, ns, KEY_NODES, NULL);
+        key_format(reading->orders, ns, KEY_ORDERS, NULL);
 
         const char *const argv[] = { "HGETALL", reading->key };
 

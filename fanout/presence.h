@@ -24,13 +24,21 @@ struct presence {
         seqno seq;        /* head this node holds */
         int64_t started;  /* Unix ms: tells one run of a node from the next; 0 = it did not say */
         int64_t seen;     /* Unix ms when written */
+        uint64_t room;    /* sessions it can hold; 0 = it did not say */
+        int64_t leaves;   /* Unix ms: it drains, and ends at this time at the latest; 0 = it stays */
+        bool ended;       /* its last word: drained, it ends now */
         bool gone;        /* read: older than PRESENCE_GONE_MS */
 };
+
+/* What a person calls it: "up", "draining", "ended", "gone". */
+const char *presence_state(const struct presence *node);
 
 /* `on_reply` hears Redis' answer, which tells whether it takes writes (primary_heard); may be NULL. */
 must_check enum err presence_write(struct redis *redis, const char *ns, const struct presence *mine,
                                    redis_reply_fn *on_reply, void *owner);
 typedef void presence_fn(void *owner, enum err err, const struct presence *nodes, size_t n);
+/* Living nodes but `name` that stay: where its devices can go. */
+unsigned presence_others(const struct presence *nodes, size_t n, const char *name);
 /* Sorted by name; nodes forgotten (see above) are deleted on the way. */
 must_check enum err presence_read(struct redis *redis, const char *ns, int64_t now, presence_fn *done,
                                   void *owner);

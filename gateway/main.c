@@ -5,8 +5,9 @@
  * API -> loop
  *
  * SIGINT or SIGTERM: no new devices and no new changes, `goaway` to the devices that are here, end
- * when they are gone and every change is answered, or after DRAIN_MS. A second signal ends it at
- * once. Exit status 0 after a signal, 1 if it could not run or go on, 2 for wrong options. */
+ * when they are gone and every change is answered, or after --drain. A second signal ends it at
+ * once. The same when an operator says so through the admin API of any node (fanout/order.h). Exit
+ * status 0 after a signal, 1 if it could not run or go on, 2 for wrong options. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,20 +15,21 @@
 #include <event2/event.h>
 #include <event2/thread.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "fanout/fanout_metrics.h"
 #include "fanout/writer.h"
 #include "gateway/embedded_redis.h"
 #include "gateway/gateway_metrics.h"
+#include "gateway/leaving.h"
 #include "gateway/node.h"
 #include "gateway/options.h"
 #include "producer/admin.h"
 
-#define DRAIN_MS   2000 /* devices are told within the first half of it */
-#define IDLE_TICKS 2    /* of the drain: the last answer leaves in the turn after it was given */
+/* Of the drain tick, 20 ms each. */
+#define IDLE_TICKS     2 /* the last answer leaves in the turn after it was given */
+#define FAREWELL_TICKS 2 /* and the last presence in those after that */
 
-_Static_assert(DRAIN_MS > ADMIN_ANSWER_MS, "whoever asked before the signal gets an answer");
+_Static_assert(ORDER_WITHIN_MIN_MS > ADMIN_ANSWER_MS, "whoever asked before gets an answer");
 
 struct kickoffd {
         struct options options;
@@ -37,8 +39,9 @@ struct kickoffd {
         struct writer *writer;
         struct admin *admin;
         struct event *on_int, *on_term, *drain_tick;
-        uint64_t drain_until_ms; /* 0 = not draining */
-        unsigned idle_ticks;     /* in a row, while draining */
+        struct leaving *leaving;
+        bool was_told;                       /* by a signal: the next one ends it at once */
+        unsigned idle_ticks, farewell_ticks; /* in a row; since the last word */
         bool was_ready; /* once ready, a Redis that cannot keep its promise only stops writes */
         int exit_status;
 };
@@ -74,15 +77,17 @@ static const char *why_not_ready(void *owner)
 {
         const struct kickoffd *k = owner;
 
-        return k->drain_until_ms ? "this node is leaving" : node_why_not_ready(k->node);
+        return leaving_is_on(k->leaving) ? "draining: this node is leaving"
+                                         : node_why_not_ready(k->node);
 }
 
 static const char *why_not_writable(void *owner)
 {
         const struct kickoffd *k = owner;
 
-        return k->drain_until_ms ? "this node is leaving: nothing was done; ask another node"
-                                 : node_why_not_writable(k->node);
+        return leaving_is_on(k->leaving)
+                   ? "this node is leaving: nothing was done; ask another node"
+                   : node_why_not_writable(k->node);
 }
 
 static void on_ready(void *owner)
@@ -96,29 +101,51 @@ static void on_drain_tick(evutil_socket_t fd, short what, void *arg)
 
         (void)fd;
         (void)what;
+        if (k->farewell_ticks > 0) {
+                if (++k->farewell_ticks > FAREWELL_TICKS)
+                        end(k, 0);
+                return;
+        }
         k->idle_ticks = node_is_empty(k->node) && !admin_is_busy(k->admin) ? k->idle_ticks + 1 : 0;
-        if (k->idle_ticks >= IDLE_TICKS || clock_mono_ms() >= k->drain_until_ms)
+        if (k->idle_ticks >= IDLE_TICKS || leaving_is_late(k->leaving)) {
+                node_say_ended(k->node);
+                k->farewell_ticks = 1;
+        }
+}
+
+static void leave(struct kickoffd *k, const char *why, uint32_t within_ms, uint32_t rate)
+{
+        const struct timeval often = { .tv_usec = 20 * 1000 };
+
+        if (!leaving_begin(k->leaving, within_ms, rate))
+                return;
+        log_info("NODE-LEAVES", "why=%s devices=%llu within_ms=%u", why,
+                 (unsigned long long)node_devices(k->node), within_ms);
+        if (event_add(k->drain_tick, &often) != 0)
                 end(k, 0);
+}
+
+static void on_order(void *owner, const struct order *order)
+{
+        struct kickoffd *k = owner;
+
+        if (!leaving_is_on(k->leaving)) /* one is enough: it is read again and again */
+                leave(k, "order", order->within_ms, order->rate);
 }
 
 static void on_signal(evutil_socket_t sig, short what, void *arg)
 {
-        const struct timeval often = { .tv_usec = 20 * 1000 };
         struct kickoffd *k = arg;
 
         (void)what;
-        if (k->drain_until_ms) {
+        if (k->was_told || !k->leaving) {
                 log_warn("NODE-ENDS-NOW", "signal=%d devices=%llu", (int)sig,
                          (unsigned long long)node_devices(k->node));
                 end(k, 0);
                 return;
         }
-        log_info("NODE-LEAVES", "signal=%d devices=%llu within_ms=%d", (int)sig,
-                 (unsigned long long)node_devices(k->node), DRAIN_MS);
-        k->drain_until_ms = clock_mono_ms() + DRAIN_MS;
-        node_drain(k->node, DRAIN_MS / 2);
-        if (event_add(k->drain_tick, &often) != 0)
-                end(k, 0);
+        k->was_told = true;
+        leave(k, sig == SIGINT ? "SIGINT" : "SIGTERM", k->options.drain_ms, 0);
 }
 
 static bool watch_signals(struct kickoffd *k)
@@ -155,6 +182,8 @@ static enum err start_admin(struct kickoffd *k, const char **ret_why)
                 .writes = primary_redis(node_primary(k->node)),
                 .why_not_ready = why_not_ready,
                 .why_not_writable = why_not_writable,
+                .name = k->options.name,
+                .on_order = on_order,
                 .owner = k,
         };
         const struct writer_options writer = { .primary = node_primary(k->node),
@@ -187,9 +216,13 @@ static enum err start(struct kickoffd *k, const char **ret_why)
                                            k->options.durability.mode == DURABILITY_FSYNC,
                                            on_redis_died, k, &address, &k->redis, ret_why);
         if (err == OK)
-                err = node_create(k->base, &k->options, &address,
-                                  &(struct node_callbacks){ on_ready, on_durability_refused, k },
-                                  &k->node, ret_why);
+                err = node_create(
+                    k->base, &k->options, &address,
+                    &(struct node_callbacks){ on_ready, on_durability_refused, on_order, k },
+                    &k->node, ret_why);
+        if (err == OK)
+                err = leaving_create(k->base, k->node, primary_redis(node_primary(k->node)),
+                                     k->options.ns, k->options.name, &k->leaving);
         if (err == OK)
                 err = start_admin(k, ret_why);
         return err;
@@ -197,10 +230,12 @@ static enum err start(struct kickoffd *k, const char **ret_why)
 
 static void stop(struct kickoffd *k)
 {
+        leaving_stop(k->leaving);
         admin_destroy(k->admin);
         if (k->writer)
                 writer_destroy(k->writer);
         node_destroy(k->node);
+        leaving_destroy(k->leaving);
         embedded_redis_stop(k->redis);
         if (k->on_int)
                 event_free(k->on_int);

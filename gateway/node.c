@@ -29,6 +29,7 @@
 #include "prefetch/loader.h"
 
 #define TICK_MS      100 /* how soon readiness is noticed */
+#define LEAVING_EVERY_MS 250 /* presence of a node that drains: somebody looks on */
 /* Descriptors that are not for devices: Redis, admin, files, guests. */
 #define FDS_RESERVED LISTENER_FDS_FOR_GUESTS
 
@@ -41,10 +42,13 @@ struct node {
         struct mailbox *mailbox; /* from the workers: what they counted */
         struct reporter *reporter;
         int64_t started; /* Unix ms */
+        uint64_t room;   /* devices it can hold */
         struct worker **workers;
         unsigned n_workers;
         struct event *tick;
         uint64_t next_presence_ms;
+        int64_t leaves; /* Unix ms; 0 = it stays */
+        bool ended;
         struct node_callbacks callbacks;
         bool was_ready, destroying;
 };
@@ -103,12 +107,34 @@ static void on_tally(void *owner, const struct report_part *parts, size_t n)
                 reporter_add(node->reporter, &parts[i]);
 }
 
+/* The same order is read until it is void: whoever acts on it knows whether it does so already. */
+static void on_order(void *owner, const struct redis_reply *reply)
+{
+        struct node *node = owner;
+        struct order order;
+
+        if (node->destroying || !order_parse(reply, &order))
+                return;
+        if (order_holds(&order, node->started, clock_wall_ms()))
+                node->callbacks.on_order(node->callbacks.owner, &order);
+}
+
+static void read_order(struct node *node)
+{
+        if (order_read(primary_redis(node->primary), node->options->ns, node->options->name,
+                       on_order, node) != OK)
+                log_debug("PRESENCE-SKIPPED", "why=redis-away"); /* the next time */
+}
+
 static void write_presence(struct node *node)
 {
         struct snapshot *snapshot = follower_snapshot(node->follower);
         struct presence mine = { .devices = node_devices(node),
                                  .seq = snapshot ? snapshot_token(snapshot)->seq : 0,
                                  .started = node->started,
+                                 .room = node->room,
+                                 .leaves = node->leaves,
+                                 .ended = node->ended,
                                  .seen = clock_wall_ms() };
 
         strcpy(mine.name, node->options->name);
@@ -162,8 +188,10 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         }
         node->was_ready = ready;
         if (clock_mono_ms() >= node->next_presence_ms) {
-                node->next_presence_ms = clock_mono_ms() + PRESENCE_EVERY_MS;
+                node->next_presence_ms =
+                    clock_mono_ms() + (node->leaves ? LEAVING_EVERY_MS : PRESENCE_EVERY_MS);
                 write_presence(node);
+                read_order(node);
         }
 }
 
@@ -241,7 +269,8 @@ static enum err start_workers(struct node *node, const char **ret_why)
                 return ERR_IO;
         }
         strcpy(w.node, options->name);
-        w.max_devices = device_limit(options) / options->workers;
+        node->room = device_limit(options);
+        w.max_devices = node->room / options->workers;
         if (w.max_devices == 0)
                 w.max_devices = 1;
         node->workers = calloc(options->workers, sizeof(*node->workers));
@@ -411,10 +440,22 @@ bool node_is_ready(const struct node *node)
         return node_why_not_ready(node)[0] == '\0';
 }
 
-void node_drain(struct node *node, uint32_t within_ms)
+void node_drain(struct node *node, uint32_t within_ms, uint32_t over_ms)
 {
         for (unsigned i = 0; i < node->n_workers; i++)
-                worker_drain(node->workers[i], within_ms);
+                worker_drain(node->workers[i], within_ms, over_ms);
+}
+
+void node_set_leaving(struct node *node, int64_t until)
+{
+        node->leaves = until;
+        write_presence(node);
+}
+
+void node_say_ended(struct node *node)
+{
+        node->ended = true;
+        write_presence(node);
 }
 
 bool node_is_empty(const struct node *node)

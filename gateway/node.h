@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "fanout/follower.h"
+#include "fanout/order.h"
 #include "fanout/primary.h"
 #include "gateway/options.h"
 
@@ -27,6 +28,8 @@ struct node_callbacks {
          * start the node must then not run at all (contract line 1); later, changes are refused by
          * node_why_not_writable until it is mended, which is noticed by itself. May come more than once. */
         void (*on_refused)(void *owner, const char *why);
+        /* Somebody wants this node to leave (fanout/order.h). May come again while it does. */
+        void (*on_order)(void *owner, const struct order *order);
         void *owner;
 };
 
@@ -49,6 +52,10 @@ const char *node_why_not_ready(const struct node *node); /* a sentence; "" when 
  * to be ready. */
 const char *node_why_not_writable(const struct node *node);
 
-/* Stop accepting and send every device away, spread over `within_ms`. */
-void node_drain(struct node *node, uint32_t within_ms);
+/* Stop accepting and send every device away `within_ms`, told one after the other over `over_ms` (drain.h). Once
+ * more: at this pace from here on. */
+void node_drain(struct node *node, uint32_t within_ms, uint32_t over_ms);
+/* Presence says from now on, and at once, that this node leaves and has ended at `until` (Unix ms) at the latest. */
+void node_set_leaving(struct node *node, int64_t until);
+void node_say_ended(struct node *node); /* the last word, if Redis is there to hear it */
 bool node_is_empty(const struct node *node); /* all have gone, and what they said is in Redis */

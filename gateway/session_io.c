@@ -457,8 +457,9 @@ void session_io_leave(struct worker *worker, struct conn *conn, const struct goa
         uint32_t close_at_ms = worker_now(worker) + close_in_ms;
         struct session_action action = session_leave(&conn->session, goaway, worker_now(worker));
 
-        if (action.what == DO_GOAWAY)
-                say_goaway(worker, conn, &action.goaway);
+        if (action.what != DO_GOAWAY)
+                return;
+        say_goaway(worker, conn, &action.goaway);
         if (conn->phase != CONN_SESSION)
                 return;
         if ((int32_t)(conn->session.due_ms - close_at_ms) > 0)

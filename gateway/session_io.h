@@ -34,6 +34,7 @@ enum visit session_io_visit(struct worker *worker, struct conn *conn);
 /* Sends what visits have put by since the last time, at most SENDER_BATCH frames, in one system
  * call. Nothing may happen in between but visits to other sessions. */
 void session_io_send_put_by(struct worker *worker);
+/* Says goodbye, and closes by itself in `close_in_ms` at the latest. One that leaves already is left alone. */
 void session_io_leave(struct worker *worker, struct conn *conn, const struct goaway *goaway,
                       uint32_t close_in_ms);
 /* Of the session's data frames. */

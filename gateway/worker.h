@@ -67,8 +67,9 @@ enum ladder_step worker_overload(const struct worker *worker); /* relaxed, as is
 uint32_t worker_gauge(const struct worker *worker, enum ladder_gauge gauge); /* last reading */
 uint64_t worker_devices(const struct worker *worker); /* sessions held; relaxed read of an atomic */
 
-/* Stop accepting, tell every device `goaway drain`, close with 1012 by `within_ms`. worker_is_empty turns
- * true when all have gone, and the letter with the last counts is posted. */
-void worker_drain(struct worker *worker, uint32_t within_ms);
+/* Stop accepting, tell the devices `goaway drain` one after the other over `over_ms` (drain.h), close with
+ * 1012 by `within_ms` who did not leave. worker_is_empty turns true when all have gone, and the letter with
+ * the last counts is posted. Once more: those that were not told yet at this pace, all by this time. */
+void worker_drain(struct worker *worker, uint32_t within_ms, uint32_t over_ms);
 bool worker_is_empty(const struct worker *worker);
 void worker_destroy(struct worker *worker); /* closes what is left, joins the thread */

@@ -14,6 +14,7 @@
 #include "gateway/admission.h"
 #include "gateway/broadcast.h"
 #include "gateway/conn.h"
+#include "gateway/drain.h"
 #include "gateway/ladder.h"
 #include "gateway/listener.h"
 #include "gateway/overload.h"
@@ -67,7 +68,7 @@ struct worker {
         bool is_telling;
 
         bool is_draining, is_stopping;
-        uint64_t drained_by_ms;
+        struct drain drain;
         uint32_t drain_left; /* conns[] below this have not been told yet */
         struct event *on_drain;
 

@@ -172,40 +172,68 @@ void worker_confirmed(struct worker *worker)
 
 struct order { /* drain, stop */
         struct letter letter;
-        uint32_t within_ms;
+        uint32_t within_ms, over_ms;
 };
 
-static void post_order(struct worker *worker, letter_run_fn *order_run, uint32_t within_ms)
+static void post_order(struct worker *worker, letter_run_fn *order_run, uint32_t within_ms,
+                       uint32_t over_ms)
 {
         struct order *order = malloc(sizeof(*order));
 
         check(order != NULL);
         order->letter.run = order_run;
         order->within_ms = within_ms;
+        order->over_ms = over_ms;
         mailbox_post(worker->mailbox, &order->letter);
+}
+
+/* The next few that are due. Downwards: who moves into a place that is told already comes from
+ * further up, told as well. */
+static void tell_due(struct worker *worker)
+{
+        uint32_t due = drain_due(&worker->drain, worker->now_ms);
+
+        for (unsigned i = 0; i < DRAIN_SLICE && i < due; i++) {
+                struct goaway goaway;
+                uint32_t close_in_ms;
+
+                drain_tell(&worker->drain, &worker->rng, worker->now_ms, &goaway, &close_in_ms);
+                if (worker->drain_left > worker->n_conns)
+                        worker->drain_left = worker->n_conns; /* some left without a word */
+                if (worker->drain_left > 0)
+                        session_io_leave(worker, worker->conns[--worker->drain_left], &goaway,
+                                         close_in_ms);
+        }
+}
+
+/* Also those that came in the last moment before the door was shut. */
+static void close_some(struct worker *worker)
+{
+        for (unsigned i = 0; i < DRAIN_SLICE && worker->n_conns > 0; i++)
+                session_io_close(worker, worker->conns[worker->n_conns - 1], CLOSE_DRAIN);
 }
 
 void worker_letters_drain(evutil_socket_t fd, short what, void *arg)
 {
-        static const struct timeval at_once = { 0, 0 };
         struct worker *worker = arg;
-        struct goaway goaway = { .reason = GOAWAY_DRAIN };
+        struct timeval in = { 0, 0 };
+        bool is_last;
 
         (void)fd;
         (void)what;
         worker->now_ms = clock_mono_ms();
-        if (worker->drained_by_ms > worker->now_ms)
-                goaway.max_ms = (uint32_t)(worker->drained_by_ms - worker->now_ms);
-        /* Downwards: who moves into a place that is told already comes from further up, told as
-         * well. */
-        for (unsigned i = 0; i < DRAIN_SLICE && worker->drain_left > 0; i++) {
-                worker->drain_left--;
-                if (worker->drain_left < worker->n_conns)
-                        session_io_leave(worker, worker->conns[worker->drain_left], &goaway,
-                                         (uint32_t)rng_below(&worker->rng, goaway.max_ms + 1ULL));
+        is_last = drain_is_last(&worker->drain, worker->now_ms);
+        tell_due(worker);
+        if (is_last && drain_due(&worker->drain, worker->now_ms) == 0)
+                close_some(worker);
+        if (worker->n_conns == 0)
+                return;
+        if (drain_due(&worker->drain, worker->now_ms) == 0 && !is_last) {
+                uint32_t in_ms = drain_next_in_ms(&worker->drain, worker->now_ms);
+
+                in = (struct timeval){ in_ms / 1000, in_ms % 1000 * 1000 };
         }
-        if (worker->drain_left > 0)
-                check(event_add(worker->on_drain, &at_once) == 0);
+        check(event_add(worker->on_drain, &in) == 0);
 }
 
 static void run_drain(struct letter *letter, void *owner)
@@ -218,17 +246,20 @@ static void run_drain(struct letter *letter, void *owner)
                 worker->is_draining = true;
                 listener_destroy(worker->listener);
                 worker->listener = NULL;
-                worker->drained_by_ms = worker->now_ms + order->within_ms;
                 worker->drain_left = worker->n_conns;
-                worker_letters_drain(-1, 0, worker);
         }
+        if (worker->drain_left > worker->n_conns)
+                worker->drain_left = worker->n_conns;
+        drain_begin(&worker->drain, worker->drain_left, order->within_ms, order->over_ms,
+                    worker->now_ms);
+        worker_letters_drain(-1, 0, worker);
         free(order);
 }
 
-void worker_drain(struct worker *worker, uint32_t within_ms)
+void worker_drain(struct worker *worker, uint32_t within_ms, uint32_t over_ms)
 {
-        check(within_ms <= SESSION_SPAN_MAX_MS);
-        post_order(worker, run_drain, within_ms);
+        check(within_ms <= SESSION_SPAN_MAX_MS && over_ms <= SESSION_SPAN_MAX_MS);
+        post_order(worker, run_drain, within_ms, over_ms);
 }
 
 /* --- stop ------------------------------------------------------------------------------------ */
@@ -256,7 +287,7 @@ static void run_stop(struct letter *letter, void *owner)
 
 void worker_letters_stop(struct worker *worker)
 {
-        post_order(worker, run_stop, 0);
+        post_order(worker, run_stop, 0, 0);
 }
 
 /* --- what was counted ------------------------------------------------------------------------ */

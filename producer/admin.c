@@ -25,6 +25,7 @@ static const struct httpd_route routes[] = {
         { HTTPD_GET,  "/v1/signals/{seq}",                routes_signals_show,    false },
         { HTTPD_GET,  "/v1/requests/{key}",               routes_requests_show,   false },
         { HTTPD_GET,  "/v1/nodes",                        routes_node_list,       false },
+        { HTTPD_POST, "/v1/nodes/{name}/drain",           routes_drain_node,      false },
         { HTTPD_GET,  "/metrics",                         routes_node_metrics,    false },
         { HTTPD_GET,  "/healthz",                         routes_node_health,     true },
         { HTTPD_GET,  "/readyz",                          routes_node_ready,      true },

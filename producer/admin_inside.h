@@ -66,6 +66,7 @@ void reply_request_path(const char *key, char out[REPLY_REQUEST_PATH_MAX + 1]);
 
 bool guard_read(struct admin *admin, struct httpd_request *request);
 bool guard_write(struct admin *admin, struct httpd_request *request);
+bool guard_order(struct admin *admin, struct httpd_request *request); /* a leaving node takes them, too */
 const char *guard_event(struct httpd_request *request); /* placeholder 0 as an event id, or NULL */
 
 /* --- change.c: the one way in which events are changed -----------------------------------------
@@ -93,5 +94,5 @@ void change_take(struct admin *admin, struct httpd_request *request, const struc
 httpd_handler_fn routes_events_create, routes_events_list, routes_events_show, routes_events_start,
     routes_events_delay, routes_events_end, routes_events_cancel, routes_events_stage,
     routes_events_refresh, routes_bundles_put, routes_bundles_publish, routes_bundles_show,
-    routes_signals_list, routes_signals_show, routes_requests_show, routes_node_list, routes_node_metrics,
+    routes_signals_list, routes_signals_show, routes_requests_show, routes_drain_node, routes_node_list, routes_node_metrics,
     routes_node_health, routes_node_ready, routes_node_openapi;

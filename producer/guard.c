@@ -31,23 +31,31 @@ static const char *why_not_writable(const struct admin *admin)
         return why != NULL && why[0] != '\0' ? why : NULL;
 }
 
-bool guard_write(struct admin *admin, struct httpd_request *request)
+bool guard_order(struct admin *admin, struct httpd_request *request)
 {
         const char *dry_run = httpd_query(request, "dry_run");
-        const char *why;
         struct fault fault;
 
         if (!guard_read(admin, request))
                 return false;
-        why = why_not_writable(admin);
-        if (why != NULL) {
-                fault_set(&fault, 503, "writes-refused", "Changes are refused", "%s", why);
-        } else if (dry_run != NULL && strcmp(dry_run, "0") != 0) {
-                fault_set(&fault, 501, "not-yet", "Not in this version",
-                          "`dry_run` is not in this version. Nothing was done.");
-        } else {
+        if (dry_run == NULL || strcmp(dry_run, "0") == 0)
                 return true;
-        }
+        fault_set(&fault, 501, "not-yet", "Not in this version",
+                  "`dry_run` is not in this version. Nothing was done.");
+        reply_fault(request, &fault);
+        return false;
+}
+
+bool guard_write(struct admin *admin, struct httpd_request *request)
+{
+        const char *why = why_not_writable(admin);
+        struct fault fault;
+
+        if (why == NULL)
+                return guard_order(admin, request);
+        if (!guard_read(admin, request))
+                return false;
+        fault_set(&fault, 503, "writes-refused", "Changes are refused", "%s", why);
         reply_fault(request, &fault);
         return false;
 }

@@ -173,10 +173,12 @@ json_t *view_rows(const struct bundle_index *index)
 
 static json_t *view_node(const struct presence *node)
 {
-        return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:b}", "name", node->name, "listen",
-                         node->listen, "version", node->version, "devices",
-                         (json_int_t)node->devices, "seq", (json_int_t)node->seq, "seen",
-                         view_time(node->seen), "gone", (int)node->gone);
+        return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:b}", "name",
+                         node->name, "state", presence_state(node), "listen", node->listen,
+                         "version", node->version, "devices", (json_int_t)node->devices, "room",
+                         (json_int_t)node->room, "seq", (json_int_t)node->seq, "started",
+                         view_time_or_null(node->started), "seen", view_time(node->seen), "leaves",
+                         view_time_or_null(node->leaves), "gone", (int)node->gone);
 }
 
 json_t *view_nodes(const struct presence *nodes, size_t n)

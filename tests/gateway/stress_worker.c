@@ -276,7 +276,7 @@ static void fire(enum sender_io io)
                 expect(pthread_create(&threads[i], NULL, run_device, (void *)(i + 1)) == 0,
                        "thread");
         control(base);
-        worker_drain(worker, 200);
+        worker_drain(worker, 400, 200);
         for (int i = 0; i < 10000 && !worker_is_empty(worker); i++)
                 nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
         expect(worker_is_empty(worker), "drained in time");

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
+#include "gateway/drain.h"
+
 /* --- joining --------------------------------------------------------------------------------- */
 
 Test(worker, before_the_first_install_devices_are_sent_elsewhere)
@@ -244,13 +246,14 @@ Test(worker, a_drain_says_goodbye_to_all_and_is_over_in_time)
 
         for (size_t i = 0; i < countof(fds); i++)
                 fds[i] = client_join(worker, "");
-        worker_drain(worker, 300);
+        worker_drain(worker, 1000, 300);
         for (size_t i = 0; i < countof(fds); i++) {
                 struct message message = client_read_message(fds[i], ENCODING_JSON);
 
                 cr_assert(eq(int, message.type, MESSAGE_GOAWAY));
                 cr_assert(eq(int, message.goaway.reason, GOAWAY_DRAIN));
-                cr_assert(le(u32, message.goaway.max_ms, 300));
+                cr_assert(le(u32, message.goaway.min_ms, message.goaway.max_ms));
+                cr_assert(le(u32, message.goaway.max_ms, DRAIN_SPAN_MIN_MS));
                 message_fini(&message);
         }
         test_entry(worker, 2); /* no gap for those that are still here: a signal or a close */
@@ -270,6 +273,33 @@ Test(worker, a_drain_says_goodbye_to_all_and_is_over_in_time)
                 nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
         cr_assert(worker_is_empty(worker));
         cr_assert(eq(u64, worker_devices(worker), 0));
+        worker_destroy(worker);
+}
+
+Test(worker, a_drain_can_be_told_to_make_haste)
+{
+        struct worker *worker = test_worker_at(1);
+        int fds[20];
+
+        for (size_t i = 0; i < countof(fds); i++)
+                fds[i] = client_join(worker, "");
+        worker_drain(worker, 3600000, 1800000); /* one every 90 s */
+        worker_drain(worker, 500, 0);
+        for (size_t i = 0; i < countof(fds); i++) {
+                struct message message = client_read_message(fds[i], ENCODING_JSON);
+
+                cr_assert(eq(int, message.type, MESSAGE_GOAWAY));
+                message_fini(&message);
+                if (i % 2 == 0) /* who goes by itself is not waited for */
+                        close(fds[i]);
+        }
+        for (size_t i = 1; i < countof(fds); i += 2) {
+                client_expect_close(fds[i], 1012);
+                close(fds[i]);
+        }
+        for (int i = 0; i < 10000 && !worker_is_empty(worker); i++)
+                nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+        cr_assert(worker_is_empty(worker));
         worker_destroy(worker);
 }
 

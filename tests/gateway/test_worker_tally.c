@@ -177,7 +177,7 @@ Test(worker_tally, a_worker_that_ends_its_drain_has_told_all)
         client_expect_signal(fd, ENCODING_JSON, 2);
         client_send_text(fd, "{\"t\":\"ack\",\"seq\":2}");
         until(rig, metric_value(&m_acks) == 1);
-        worker_drain(rig->worker, 0);
+        worker_drain(rig->worker, 0, 0);
         close(fd);
         until(rig, worker_is_empty(rig->worker));
         event_base_loop(rig->base, EVLOOP_NONBLOCK);
