@@ -40,7 +40,9 @@ struct sender_item {
  * kernel refuses; *ret_why likewise. */
 must_check enum err sender_create(enum sender_io io, struct sender **ret_sender,
                                   const char **ret_why);
-void sender_destroy(struct sender *sender); /* NULL is fine */
+/* NULL is fine. The kernel winds a ring up later, by a task of the thread that created it: a system call in
+ * which that thread sleeps then may return EINTR, once, though no signal came. */
+void sender_destroy(struct sender *sender);
 
 /* The worker's thread takes over; gives up. NULL is fine. */
 void sender_begin(struct sender *sender);

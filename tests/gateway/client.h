@@ -117,6 +117,8 @@ static inline void client_read(int fd, void *into, size_t len)
         while (len > 0) {
                 ssize_t n = recv(fd, at, len, 0);
 
+                if (n < 0 && errno == EINTR) /* sender_destroy() in this thread, for one */
+                        continue;
                 cr_assert(gt(i64, n, 0), "recv: %s", n == 0 ? "closed" : strerror(errno));
                 at += n;
                 len -= (size_t)n;
@@ -127,8 +129,12 @@ static inline void client_read(int fd, void *into, size_t len)
 static inline bool client_sees_end(int fd)
 {
         char byte;
+        ssize_t n;
 
-        return recv(fd, &byte, 1, 0) == 0;
+        do {
+                n = recv(fd, &byte, 1, 0);
+        } while (n < 0 && errno == EINTR);
+        return n == 0;
 }
 
 /* A head, up to and with the empty line; NUL-terminated. */

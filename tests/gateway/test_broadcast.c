@@ -137,23 +137,17 @@ Test(broadcast, a_node_says_which_way_it_sends)
 BOTH_WAYS(what_was_written_is_counted_once_for_each_device_and_signal)
 {
         struct worker *worker = worker_at(&options, 0);
-        int64_t signals = metric_value(&m_signals), bytes = metric_value(&m_bytes), len = 0;
+        int64_t before = metric_value(&m_signals);
         static int fds[300];
 
         join_all(worker, fds, countof(fds));
-        bytes = metric_value(&m_bytes);
         for (seqno seq = 1; seq <= 5; seq++) {
-                struct entry *entry = log_entry(seq);
-
-                len += entry->frames[ENCODING_JSON]->len;
-                entry_unref(entry);
                 test_entry(worker, seq);
                 for (size_t i = 0; i < countof(fds); i++)
                         client_expect_signal(fds[i], ENCODING_JSON, seq);
         }
         worker_destroy(worker); /* so that the last slice has been counted */
-        cr_assert(eq(i64, metric_value(&m_signals) - signals, 5 * (int64_t)countof(fds)));
-        cr_assert(eq(i64, metric_value(&m_bytes) - bytes, len * (int64_t)countof(fds)));
+        cr_assert(eq(i64, metric_value(&m_signals) - before, 5 * (int64_t)countof(fds)));
         close_all(fds, countof(fds));
 }
 
