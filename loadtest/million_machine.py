@@ -29,7 +29,6 @@ NEWCOMERS, RESUMES, BESIDE = 0.975, 0.985, 100
 DEVICE_BYTES = 9600
 FRAME_BYTES = 1280
 PROCESS_BYTES = 12 << 20
-SPARE_BYTES = 1 << 30
 
 
 def die_with_us(number):
@@ -152,7 +151,7 @@ def descriptors():
 
 def bytes_needed(args):
     processes = 2 * args.nodes + args.nodes * args.devices // SWARM
-    return args.nodes * args.devices * (DEVICE_BYTES + FRAME_BYTES) + processes * PROCESS_BYTES + SPARE_BYTES
+    return int(1.1 * (args.nodes * args.devices * (DEVICE_BYTES + FRAME_BYTES) + processes * PROCESS_BYTES))
 
 
 def obstacles(args, programs):
