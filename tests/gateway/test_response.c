@@ -56,6 +56,7 @@ Test(response, a_status_that_needs_a_field_has_it)
                   "Upgrade\r\n" },
                 { 431, true, "HTTP/1.1 431 Request Header Fields Too Large\r\n",
                   "\r\nConnection: close\r\n" },
+                { 429, true, "HTTP/1.1 429 Too Many Requests\r\n", "\r\nConnection: close\r\n" },
                 { 403, false, "HTTP/1.1 403 Forbidden\r\n", "\r\nCache-Control: no-store\r\n" },
                 { 501, true, "HTTP/1.1 501 Not Implemented\r\n", "\r\nContent-Length: " },
                 { 505, true, "HTTP/1.1 505 HTTP Version Not Supported\r\n", "\r\n" },
@@ -160,5 +161,26 @@ Test(response, the_upgrade_answers_the_key_of_the_rfc)
                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
                "Sec-WebSocket-Protocol: kickoff.v1.msgpack\r\n\r\n"));
+        buf_fini(&out);
+}
+
+Test(response, a_browser_is_turned_away_inside_the_upgrade)
+{
+        static const char goaway[] =
+            "{\"t\":\"goaway\",\"reason\":\"overload\",\"min_ms\":4000,\"max_ms\":8000}";
+        const char *at;
+        struct buf out = BUF_INIT;
+
+        response_turned_away(&out, "dGhlIHNhbXBsZSBub25jZQ==", true, ENCODING_JSON, 4000, 8000);
+        cr_assert(zero(int, strncmp(out.data, "HTTP/1.1 101 ", 13)));
+        cr_assert(strstr(out.data, "\r\nSec-WebSocket-Protocol: kickoff.v1.json\r\n") != NULL);
+        at = strstr(out.data, "\r\n\r\n") + 4;
+        cr_assert(eq(uint, (uint8_t)at[0], 0x81));
+        cr_assert(eq(sz, (size_t)at[1], sizeof(goaway) - 1));
+        cr_assert(zero(int, memcmp(at + 2, goaway, sizeof(goaway) - 1)));
+        at += 2 + sizeof(goaway) - 1;
+        cr_assert(zero(int, memcmp(at, "\x88", 1)));
+        cr_assert(zero(int, memcmp(at + 2, "\x03\xf5", 2))); /* 1013 */
+        cr_assert(eq(sz, (size_t)(at - out.data) + 2 + (size_t)at[1], out.len));
         buf_fini(&out);
 }
