@@ -166,7 +166,8 @@ def obstacles(args, programs):
         wrong.append("there is no redis-server: install it")
     if args.devices > room:
         wrong.append(f"a node may open {limit} files, which is room for {room} devices, not {args.devices}: "
-                     f"give --devices {room} and more --nodes, or raise it: ulimit -Hn {int((args.devices + BESIDE) / NEWCOMERS) + 1}")
+                     f"give --devices {room} and more --nodes, or raise it: ulimit -Hn "
+                     f"{int((args.devices + BESIDE) / NEWCOMERS) + 1}")
     need, left = bytes_needed(args), memory_left()
     if need > left:
         wrong.append(f"{need / 1e9:.1f} GB of memory are needed and {left / 1e9:.1f} GB are free: "
@@ -174,6 +175,9 @@ def obstacles(args, programs):
     files = sysctl("fs.file-max")
     if files and files[0] < 2 * total + 100000:
         wrong.append(f"the system may open {files[0]} files: sysctl -w fs.file-max={2 * total + 200000}")
+    watches = sysctl("fs.epoll.max_user_watches")
+    if watches and watches[0] < 2 * total + 100000:
+        wrong.append(f"epoll may watch {watches[0]} files: sysctl -w fs.epoll.max_user_watches={2 * total + 200000}")
     ports = sysctl("net.ipv4.ip_local_port_range")
     if ports and ports[1] - ports[0] < PER_SOURCE * 1.2:
         wrong.append(f"{ports[1] - ports[0]} ports are too few for the {PER_SOURCE} devices of one source "

@@ -39,25 +39,28 @@ def rows(args, node, floor):
     ]
 
 
+def storm_text(args, storm):
+    why = "" if storm["devices_each"] == args.devices else (
+        f" (before, so many left that the {args.nodes - storm['killed']} nodes that stay have room for all: a node's "
+        f"descriptors allow {storm['room']:,})")
+    return (f"Ended by kill -9: {storm['killed']} of the {args.nodes} nodes, with {storm['devices_each']:,} devices "
+            f"each{why}. {storm['struck']:,} devices lost their node; {storm['recovered']:,} resumed by their tokens and "
+            f"{storm['reset']:,} began anew, the last after {storm['back_s']:.1f} s. No node let in more than "
+            f"{storm['fastest_per_s']:,.0f} in a second; the busiest held {storm['busiest']:,.0f} in the end. "
+            f"{storm['refused']:,} times a device was told to come later, {storm['errors']:,} times it found nobody.")
+
+
 def page(args, info, node, floor):
     text = [f"{info['cpu']}, {info['cores']} cores, {info['memory_gib']} GiB, {info['distro']}, kernel "
             f"{info['kernel']}; commit {info['commit']}, {info['date']}; `{info['command']}`.", "",
-            f"{info['devices']:,} devices on {args.nodes} nodes of {args.devices:,}.", "",
+            f"{info['devices']:,} devices on {args.nodes} nodes of {args.devices:,}; the whole took {info['took_s'] / 60:.1f} min.", "",
             "| what | floor | kickoffd | ratio | reach |", "|---|---|---|---|---|"]
     text += [f"| {' | '.join(cells)} |" for cells in rows(args, node, floor)]
     text += [""]
     for side in (node, floor):
         text += [f"- {'' if j['kept'] else '**not**: '}{j['sentence']}" for j in (side or {}).get("judgements", [])]
-    storm = node.get("storm")
-    if storm:
-        text += ["", f"{storm['killed']} of the {args.nodes} nodes killed by kill -9, with {storm['devices_each']:,} "
-                 f"devices each: the {args.nodes - storm['killed']} left have descriptors for no more than "
-                 f"{storm['room']:,} each." if storm["devices_each"] < args.devices else
-                 f"{storm['killed']} of the {args.nodes} nodes killed by kill -9, with {storm['devices_each']:,} "
-                 "devices each.",
-                 f"{storm['struck']:,} devices were back after {storm['back_s']:.1f} s, {storm['recovered']:,} by their "
-                 f"tokens; no node let in more than {storm['fastest_per_s']:,.0f} in a second; "
-                 f"{storm['refused']:,} were told to come later, {storm['errors']:,} found nobody."]
+    if "storm" in node:
+        text += ["", storm_text(args, node["storm"])]
     return "\n".join(text)
 
 
