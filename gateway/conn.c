@@ -2,6 +2,7 @@
  * conns[] exactly while it is a session. */
 #include "gateway/conn.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -180,6 +181,13 @@ void conn_close(struct worker *worker, struct conn *conn)
         conn_set_phase(worker, conn, CONN_DEAD);
         conn->next_dead = worker->dead;
         worker->dead = conn;
+}
+
+void conn_lost(struct worker *worker, struct conn *conn, int error)
+{
+        if (conn->phase == CONN_SESSION && conn->wants_write && error == ETIMEDOUT)
+                conn_leave(worker, conn, CLOSE_TOO_SLOW);
+        conn_close(worker, conn);
 }
 
 void conn_reap(struct worker *worker)

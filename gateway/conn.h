@@ -98,4 +98,7 @@ void conn_drained(struct worker *worker, struct conn *conn); /* FINISHING: all i
 void conn_discard(struct worker *worker, struct conn *conn); /* LINGERING: readable */
 /* At once; harmless when DEAD. A session that nobody left before has GONE. */
 void conn_close(struct worker *worker, struct conn *conn);
+/* The same, for the socket failed with this errno. A session that took nothing for as long as
+ * TCP_USER_TIMEOUT, while bytes waited for it, was too slow. */
+void conn_lost(struct worker *worker, struct conn *conn, int error);
 void conn_reap(struct worker *worker); /* at the end of the loop's turn */

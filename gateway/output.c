@@ -40,7 +40,7 @@ static ssize_t send_pieces(struct conn *conn, const struct piece *pieces, unsign
         return sent < 0 ? -errno : sent;
 }
 
-/* Bytes sent, 0 if the socket is full, -1 if it is lost. */
+/* Bytes sent, 0 if the socket is full, -errno if it is lost. */
 static ssize_t taken(ssize_t result)
 {
         switch (result) {
@@ -51,7 +51,7 @@ static ssize_t taken(ssize_t result)
                 return 0;
         default:
                 if (result < 0)
-                        return -1;
+                        return result;
                 metric_add(&m_bytes, result);
                 return result;
         }
@@ -84,16 +84,17 @@ static bool keep(struct conn *conn, const struct piece *piece, uint32_t sent)
         return true;
 }
 
-static enum output lose(struct worker *worker, struct conn *conn)
+static enum output lose(struct worker *worker, struct conn *conn, ssize_t result)
 {
-        conn_close(worker, conn);
+        conn_lost(worker, conn, (int)-result);
         return OUTPUT_LOST;
 }
 
 static enum output shed(struct worker *worker, struct conn *conn)
 {
         metric_add(&m_no_memory, 1);
-        return lose(worker, conn);
+        conn_close(worker, conn);
+        return OUTPUT_LOST;
 }
 
 /* `sent` bytes of the pieces are out, not all: what has begun, or with KEEP_ALL what is left,
@@ -128,7 +129,7 @@ enum output output_judge(struct worker *worker, struct conn *conn, const struct 
         size_t len = 0;
 
         if (sent < 0)
-                return lose(worker, conn);
+                return lose(worker, conn, sent);
         for (unsigned i = 0; i < n; i++)
                 len += pieces[i].len;
         if ((size_t)sent < len) {
@@ -165,7 +166,7 @@ enum output output_flush(struct worker *worker, struct conn *conn)
         }
         sent = taken(send_pieces(conn, pieces, pending->n));
         if (sent < 0)
-                return lose(worker, conn);
+                return lose(worker, conn, sent);
         for (size_t left = (size_t)sent; left > 0; i++) {
                 if (left < pieces[i].len) {
                         pending->items[i].at += (uint32_t)left;

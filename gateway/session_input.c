@@ -175,6 +175,5 @@ void session_input_readable(struct worker *worker, struct conn *conn)
         if (n > 0)
                 session_input_feed(worker, conn, worker->recv, (size_t)n);
         else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-                conn_close(worker,
-                           conn); /* without a close frame: RFC 6455 7.1.5 calls that 1006 */
+                conn_lost(worker, conn, n < 0 ? errno : 0); /* RFC 6455 7.1.5 calls that 1006 */
 }

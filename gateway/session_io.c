@@ -445,8 +445,12 @@ void session_io_timer(struct worker *worker, struct conn *conn)
                 (void)session_io_send(worker, conn, ping, sizeof(ping));
         else if (action.what == DO_GOAWAY)
                 say_goaway(worker, conn, &action.goaway);
-        else if (action.what == DO_CLOSE)
-                session_io_close(worker, conn, action.close);
+        else if (action.what ==
+                 DO_CLOSE) /* no pong from whom our ping has not reached: it does not read */
+                session_io_close(worker, conn,
+                                 action.close == CLOSE_IDLE && conn->pending != NULL
+                                     ? CLOSE_TOO_SLOW
+                                     : action.close);
         if (conn->phase == CONN_SESSION)
                 arm(worker, conn);
 }
