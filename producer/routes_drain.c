@@ -102,14 +102,15 @@ static json_t *describe(const struct draining *draining, const struct presence *
         const struct order *order = &draining->order;
         int64_t until = already ? node->leaves : order->given + order->within_ms;
         uint64_t told_ms = order->rate != 0 ? node->devices * 1000 / order->rate : 0;
-        char text[CLOCK_RFC3339_SIZE];
+        char text[CLOCK_RFC3339_SIZE], started[CLOCK_RFC3339_SIZE];
         json_t *made;
 
         clock_format_rfc3339(until, text);
-        made = json_pack("{s:s, s:b, s:I, s:s, s:I, s:I, s:b}", "node", node->name, "already",
-                         (int)already, "devices", (json_int_t)node->devices, "until", text,
-                         "others", (json_int_t)others, "room", (json_int_t)room, "this_node",
-                         (int)is_this_node(draining, node->name));
+        clock_format_rfc3339(node->started, started);
+        made = json_pack("{s:s, s:s, s:b, s:I, s:s, s:I, s:I, s:b}", "node", node->name, "started",
+                         started, "already", (int)already, "devices", (json_int_t)node->devices,
+                         "until", text, "others", (json_int_t)others, "room", (json_int_t)room,
+                         "this_node", (int)is_this_node(draining, node->name));
         if (made == NULL || already)
                 return made;
         (void)json_object_set_new(made, "within_ms", json_integer(order->within_ms));

@@ -254,6 +254,23 @@ enum cli_exit ask_bytes(const struct cli *cli, const char *method, const char *p
         return CLI_UNKNOWN;
 }
 
+enum cli_exit ask_once(const struct cli *cli, const char *path, json_t **ret_answer,
+                       char **ret_text)
+{
+        enum cli_exit result = CLI_REFUSED; /* Redis is away, say: it may come back */
+        struct http_answer answer = { 0 };
+        struct attempt attempt;
+
+        if (!prepare(cli, "GET", path, NULL, NULL, 0, &attempt))
+                return CLI_USAGE;
+        if (http_client_ask(&attempt.ask, &answer) != OK)
+                return CLI_UNREACHABLE;
+        if (answer.status == 200)
+                result = take_answer(&answer, ret_answer, ret_text);
+        http_answer_fini(&answer);
+        return result;
+}
+
 enum cli_exit ask_plan(const struct cli *cli, const struct cli_plan *plan, json_t **ret_answer,
                        char **ret_text)
 {

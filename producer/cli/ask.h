@@ -17,6 +17,11 @@ must_check enum cli_exit ask_bytes(const struct cli *cli, const char *method, co
                                    const char *type, const void *body, size_t len,
                                    json_t **ret_answer, char **ret_text);
 
+/* One GET, tried once; not a word on stderr if nobody answers there (CLI_UNREACHABLE), or not 200 (CLI_REFUSED). For
+ * whoever looks on, and asks again anyway. */
+must_check enum cli_exit ask_once(const struct cli *cli, const char *path, json_t **ret_answer,
+                                  char **ret_text);
+
 enum ask_verdict { ASK_DONE, ASK_REFUSED, ASK_UNREACHABLE, ASK_UNKNOWN };
 /* What one try means. `err` and `status` as http_client_ask gave them; `changes`: the request may
  * change something; `was_unknown`: an earlier try of this request ended unknown. Pure. */

@@ -34,6 +34,7 @@ static size_t all_commands(const struct cli_command *ret[COMMANDS_MAX])
         ret[n++] = &report_command;
         for (size_t i = 0; i < log_commands_n; i++)
                 ret[n++] = &log_commands[i];
+        ret[n++] = &drain_command;
         ret[n++] = &watch_command;
         check(n <= COMMANDS_MAX);
         return n;

@@ -4,7 +4,7 @@
  * device SDK for `watch`.
  *
  *   words ─► cli.c: table ─► plan ─► ask.c: send, repeat, judge ─► show ─► stdout
- *                          └► run (prefetch load, report, watch) */
+ *                          └► run (prefetch load, report, drain, watch) */
 #pragma once
 
 #include <stdbool.h>

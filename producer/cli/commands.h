@@ -9,4 +9,5 @@ extern const struct cli_command prefetch_load_command; /* prefetch_load.c */
 extern const struct cli_command report_command;        /* report.c */
 extern const struct cli_command log_commands[];        /* log_commands.c: request, signals, nodes */
 extern const size_t log_commands_n;
+extern const struct cli_command drain_command; /* drain.c */
 extern const struct cli_command watch_command; /* watch.c */

@@ -223,7 +223,11 @@ void show_nodes(const struct cli *cli, const json_t *nodes, struct buf *out)
 
                 table_member(&table, node, "name");
                 from = table.cells.len;
-                buf_str(&table.cells, json_is_true(json_object_get(node, "gone")) ? "gone" : "up");
+                if (json_is_string(json_object_get(node, "state")))
+                        show_member(node, "state", &table.cells);
+                else /* a node of before */
+                        buf_str(&table.cells,
+                                json_is_true(json_object_get(node, "gone")) ? "gone" : "up");
                 table_end_cell(&table, from);
                 table_member(&table, node, "listen");
                 table_member(&table, node, "devices");

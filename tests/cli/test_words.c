@@ -84,6 +84,9 @@ static const struct {
         { "kickoff report latest --json", "GET", "/v1/signals?limit=1", "" },
         { "kickoff signals --after 7", "GET", "/v1/signals?after=7&limit=100", "" },
         { "kickoff nodes", "GET", "/v1/nodes", "" },
+        { "kickoff drain node-1", "POST", "/v1/nodes/node-1/drain", "{\"within\":\"1m\"}" },
+        { "kickoff drain a --within 5m --rate 200", "POST", "/v1/nodes/a/drain",
+          "{\"rate\":200,\"within\":\"5m\"}" },
 };
 
 Test(words, become_the_request_they_name)

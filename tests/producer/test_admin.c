@@ -975,6 +975,7 @@ Test(drain, an_order_for_another_node_is_in_redis_for_this_run_of_it_before_the_
         order(say_nodes);
         EXPECT_STATUS(post("/v1/nodes/n2/drain", "{\"within\":\"10s\",\"rate\":7}"), 202);
         EXPECT_MEMBER("node", "n2");
+        EXPECT_MEMBER("started", "1970-01-01T00:00:00.222Z");
         EXPECT_MEMBER("already", "false");
         EXPECT_MEMBER("devices", "10");
         EXPECT_MEMBER("rate", "7");
