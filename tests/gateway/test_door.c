@@ -270,6 +270,7 @@ Test(door, browsers_are_held_to_the_origin_list_exactly)
                           "%s", table[i].origin);
                 if (!table[i].is_allowed)
                         cr_assert(eq(u32, verdict.status, 403));
+                cr_assert(eq(int, verdict.from_browser, table[i].origin[0] != '\0'));
                 cr_assert(eq(int, decide(text, &open_to_all).kind, DOOR_CONNECT));
         }
 }

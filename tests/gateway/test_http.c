@@ -452,6 +452,44 @@ Test(http, a_body_longer_than_any_buffer_comes_whole_and_the_next_answer_after_i
         finish(worker);
 }
 
+Test(http, those_who_do_not_take_their_bundles_are_so_many_at_most_and_others_are_told_when)
+{
+        enum { MANY = 8 };
+        struct worker_options options = test_worker_options();
+        struct worker *worker;
+        int fds[MANY], fd, status = 503;
+        const char *field;
+
+        options.loader = (struct loader *)1;
+        options.admission.handshakes = MANY;
+        worker = test_worker_start(&options);
+        test_install(worker, 7);
+        make_bundle(190000);
+        for (int i = 0; i < MANY; i++) {
+                fds[i] = client_connect_with(worker, 2048);
+                client_say(fds[i], "GET /v1/prefetch/hit HTTP/1.1\r\nHost: n\r\n\r\n");
+                client_read_head(fds[i], head, sizeof(head)); /* and not its body */
+        }
+        fd = client_connect(worker);
+        cr_assert(eq(int, get(fd, "/v1/prefetch/hit"), 503));
+        field = strstr(head, "\r\nRetry-After: ");
+        cr_assert(field != NULL && atoi(field + 15) >= 5 && atoi(field + 15) <= 10);
+        cr_assert(client_sees_end(fd));
+        close(fd);
+        fd = client_join(worker, ""); /* who fetches nothing is not concerned */
+        close(fd);
+        close(fds[0]);
+        for (int i = 0; i < 10000 && status == 503; i++) {
+                fd = client_connect(worker);
+                status = get(fd, "/v1/prefetch/hit");
+                close(fd);
+        }
+        cr_assert(eq(int, status, 200));
+        for (int i = 1; i < MANY; i++)
+                close(fds[i]);
+        finish(worker);
+}
+
 Test(http, an_upgrade_may_follow_other_requests)
 {
         struct worker *worker = started();
