@@ -198,9 +198,12 @@ class Nodes(Servers):
         page = json.loads(ask(f"{self.admin}/v1/signals?after=0"))
         return {signal_["token"] for signal_ in page["signals"]}
 
-    def kill(self, i):
-        self.processes[i].kill()
-        self.processes[i].wait()
+    def kill(self, victims):
+        """All in one moment, or devices of the first would come to the last, and be struck twice."""
+        for i in victims:
+            self.processes[i].kill()
+        for i in victims:
+            self.processes[i].wait()
 
     def close(self):
         super().close()

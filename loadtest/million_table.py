@@ -36,6 +36,7 @@ def rows(args, node, floor):
         row("CPU of the servers, until all were told, core s", lambda x: x["start_cpu"]["servers"]),
         row("CPU of the machine, until all were told, core s", lambda x: x["start_cpu"]["machine"]),
         row("CPU of the machine, until all had acknowledged, core s", lambda x: x["acked_cpu"]["machine"]),
+        row("cores of the servers at rest, all connected", lambda x: x["cores_connected"], digits=3, ratio=False),
     ]
 
 

@@ -581,3 +581,49 @@ Test(swarm, who_drops_out_comes_back_by_its_token)
         cr_assert(eq(u64, result.counts.tally.resets[RESET_NEW], 0));
         cr_assert(eq(u64, result.counts.flawed, 0));
 }
+
+/* --- let go ---------------------------------------------------------------------------------- */
+
+static void script_keep(const struct swarm_counts *counts)
+{
+        if (step == 0 && counts->prefetched == DEVICES) {
+                board.keep = 15;
+                step = 1;
+        } else if (step == 1 && counts->left == DEVICES - 15) {
+                node_broadcast(1);
+                step = 2;
+        } else if (step == 2) {
+                finish_if(counts->judged_seq == 1 && counts->at_head == 15);
+        }
+}
+
+Test(swarm, nothing_is_expected_of_those_who_were_let_go)
+{
+        run_swarm(script_keep);
+        cr_assert(eq(u64, result.counts.left, DEVICES - 15));
+        cr_assert(eq(u64, result.counts.open, 15));
+        cr_assert(eq(u64, result.counts.tally.delivered, 15));
+        cr_assert(eq(u64, result.counts.behind, 0));
+        cr_assert(eq(u64, result.counts.lost_connections + result.counts.reconnects, 0));
+}
+
+static void script_lose(const struct swarm_counts *counts)
+{
+        if (step == 0 && counts->prefetched == DEVICES) {
+                board.lose = 2;
+                step = 1;
+        } else if (step == 1 && counts->open == DEVICES - 2) {
+                node_broadcast(1);
+                step = 2;
+        } else if (step == 2) {
+                finish_if(counts->judged_seq == 1 && counts->at_head == DEVICES - 2);
+        }
+}
+
+Test(swarm, who_is_lost_on_purpose_is_told_as_behind)
+{
+        run_swarm(script_lose);
+        cr_assert(eq(u64, result.counts.behind, 2));
+        cr_assert(eq(u64, result.counts.left, 0));
+        cr_assert(eq(u64, result.counts.reconnects, 0));
+}
