@@ -1,7 +1,7 @@
 /* gateway/pool.h -- the only input memory a connection can hold: one block, either for a request
  * head that has not come whole, or for a WebSocket frame in the making. Most input comes whole and
- * is read in the worker's own scratch, so blocks are few: an idle session holds none. One worker's
- * thread. */
+ * is read in the worker's own scratch, so blocks are few: an idle session holds none. After a rush
+ * in which they were many, all but POOL_KEEP go back to the system. One worker's thread. */
 #pragma once
 
 #include <stddef.h>
@@ -11,10 +11,15 @@
 #include "proto/message.h"
 #include "proto/ws.h"
 
-#define POOL_KEEP 64 /* free blocks kept for the next in need: half a MiB per worker */
+#define POOL_KEEP 64 /* blocks kept for the next in need: half a MiB per worker */
+
+struct slab;
 
 struct block {
-        struct block *next; /* while free */
+        union {                     /* the pool's */
+                struct block *next; /* while free */
+                struct slab *slab;  /* while taken: where it goes back to */
+        };
         union {
                 struct {
                         uint32_t len;
@@ -30,10 +35,10 @@ struct block {
 };
 
 struct pool {
-        struct block *free;
-        unsigned n_free;
+        struct slab *some;  /* slabs with blocks free and others taken, the fuller ones first */
+        struct slab *spare; /* one with all of them free; NULL = none */
 };
 
 struct block *pool_take(struct pool *pool);             /* contents undefined; NULL = no memory */
 void pool_give(struct pool *pool, struct block *block); /* NULL is fine */
-void pool_fini(struct pool *pool);
+void pool_fini(struct pool *pool);                      /* all blocks have been given back */
