@@ -79,6 +79,10 @@ static void tally_begun(struct worker *worker, struct entry *const *entries, siz
 {
         int64_t wall_ms = clock_wall_ms();
 
+        /* Nobody is here, and nobody comes: the end of a drain must not wait until no signal comes.
+         */
+        if (worker->is_draining && worker->n_conns == 0)
+                return;
         for (size_t i = n > TALLY_SIGNALS ? n - TALLY_SIGNALS : 0; i < n; i++)
                 tally_begin(&worker->tally, &entries[i]->signal, live ? worker->n_conns : 0, live,
                             worker->now_ms, wall_ms);

@@ -133,6 +133,8 @@ static bool judge(struct watch *watch, const json_t *nodes, enum cli_exit *ret_r
                 return false;
         case DRAIN_GOES_ON:
                 watch->was_taken = true;
+                if (watch->of < watch->left) /* the first count was a second old */
+                        watch->of = watch->left;
                 show_stand(watch, before);
                 return true;
         case DRAIN_OVER:
