@@ -12,9 +12,10 @@
  *   prefetch R C PATH  R requests over C connections
  *   close              all sockets
  *
- * Checks nothing but completeness: that is kickoff-herd's work. Connections are dealt out to the
- * ports in turn. Source addresses are 127.1.0.x, 200 connections each: one address has only 28,232
- * ports, and a server may take thousands behind one for an attack. */
+ * Checks nothing but completeness: that is kickoff-herd's work. Of several ports each gets 50
+ * connections in turn: dealt out one by one, servers that share a core would wake for each, and
+ * that would be measured. Source addresses are 127.1.0.x, 200 connections each: one address has
+ * only 28,232 ports, and a server may take thousands behind one for an attack. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -40,6 +41,7 @@
 #define EVENTS          512
 #define FRAME_SIZES_MAX 4
 #define PORTS_MAX       64
+#define PER_TURN        50
 #define STUCK_RCVBUF    4096
 #define PATIENCE_US     UINT64_C(20000000) /* without anybody new */
 /* Loopback's segments of 64 KiB make the kernel offer the server's side megabytes of send buffer,
@@ -85,7 +87,7 @@ static void open_socket(struct peer *peer)
         uint32_t source = 0x7f010001u + (uint32_t)(index / PER_SOURCE);
         struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(source) };
         struct sockaddr_in to = { .sin_family = AF_INET,
-                                  .sin_port = htons(ports[index % n_ports]),
+                                  .sin_port = htons(ports[index / PER_TURN % n_ports]),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         struct epoll_event event = { .events = EPOLLIN | EPOLLOUT, .data.u64 = index };
         int one = 1, small = STUCK_RCVBUF, mss = STUCK_MSS;
@@ -179,7 +181,7 @@ static void on_connected(struct peer *peer)
                      "Host: 127.0.0.1:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                      "Sec-WebSocket-Protocol: kickoff.v1.json\r\n\r\n",
-                     index, index, ports[index % n_ports]);
+                     index, index, ports[index / PER_TURN % n_ports]);
         say(peer, request, (size_t)n);
 }
 

@@ -151,9 +151,10 @@ def page(info, values, kinds, setups, skipped):
             "broke or was never answered; what is told of the others is then told of those that came in."]
     blocked = middle(values, "kickoffd", "stuck_blocked")
     if blocked:
-        text.append(f"One in ten: {info['fill']} broadcasts fill the sockets first; at the end {blocked:,.0f} of "
-                    f"kickoffd's had {number(middle(values, 'kickoffd', 'stuck_unsent_b') / 1024)} KiB (median) "
-                    "that were not taken.")
+        text.append(f"One in ten: {info['fill']} broadcasts fill the sockets first; then {blocked:,.0f} of "
+                    f"kickoffd's held {number(middle(values, 'kickoffd', 'stuck_unsent_b') / 1024)} KiB (median) "
+                    f"that were not taken, and {middle(values, 'kickoffd', 'stuck_left'):,.0f} still did when the "
+                    "others had been measured (kickoffd ends who answers no ping). p99 is from the first device told.")
     refused = max(values.get("kickoffd", {}).get("storm_refusals", [0]))
     if refused:
         text.append(f"In *all at once* kickoffd's door answered up to {refused:,} times with Retry-After; these "

@@ -223,7 +223,7 @@ class Libwebsockets(Server):
 
 
 class LibwebsocketsQuiet(Libwebsockets):
-    name, label = "libwebsockets-quiet", "libwebsockets, no pings"
+    name, label = "libwebsockets-quiet", "lws, no pings"
     is_usual = False
     more = ["no-pings"]
     setup = "the same without pings, so that a dead device is never noticed: what is left without a timer for each"
@@ -263,7 +263,11 @@ class Nginx(Server):
         mine = ["-g", "user root;"] if os.geteuid() == 0 else []
         self.run(args, [shutil.which("nginx", path=SBIN), "-p", self.dir, "-c", path] + mine)
         wait_for_port(self.process, self.port, self.log)
-        self.pids = children(self.process.pid)
+        for _ in range(100):  # the master listens before it has a worker
+            self.pids = children(self.process.pid)
+            if self.pids:
+                break
+            time.sleep(0.05)
         self.owners = [self.process.pid] + self.pids  # they share memory
         if len(self.pids) != 1:
             raise RuntimeError(f"nginx has {len(self.pids)} workers, not one")
