@@ -19,7 +19,7 @@ _Static_assert(sizeof(struct conn_guest) <= sizeof(struct session), "standing in
 _Static_assert(
     sizeof(struct conn) + sizeof(struct block) + 2 * 16 <= 8192,
     "contract line 11: what a peer that has not been let in can make us hold, with malloc's headers");
-_Static_assert(sizeof(struct conn) <= 144, "design.md: memory per idle session");
+_Static_assert(sizeof(struct conn) == 136, "DESIGN.md has it field by field");
 
 #define CONNS_FIRST 1024
 

@@ -19,6 +19,8 @@ struct pending { /* a short queue; items[0] goes first */
         } items[PENDING_MAX];
 };
 
+_Static_assert(sizeof(struct pending) == 136, "DESIGN.md: what a blocked session holds");
+
 /* Bytes sent, or -errno. */
 static ssize_t send_pieces(struct conn *conn, const struct piece *pieces, unsigned n)
 {

@@ -13,6 +13,8 @@
 
 #define SLAB_BYTES (POOL_KEEP * sizeof(struct block))
 
+_Static_assert(sizeof(struct block) == 7968, "DESIGN.md: what a connection can hold");
+
 struct slab {
         struct slab *next, *before; /* in pool->some; full ones are in no list */
         struct block *blocks;       /* the mapping */
