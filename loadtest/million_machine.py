@@ -182,6 +182,8 @@ def obstacles(args, programs):
     if ports and ports[1] - ports[0] < PER_SOURCE * 1.2:
         wrong.append(f"{ports[1] - ports[0]} ports are too few for the {PER_SOURCE} devices of one source "
                      "address: sysctl -w net.ipv4.ip_local_port_range='10240 65000'")
+    if os.getloadavg()[0] > 1:
+        doubtful.append(f"others work on this machine, too (load {os.getloadavg()[0]:.1f}): times will tell of that")
     backlog = sysctl("net.core.somaxconn")
     if backlog and backlog[0] < 1024:
         doubtful.append(f"only {backlog[0]} connections may wait to be accepted, the others try again after "
