@@ -47,7 +47,11 @@ class Bench:
 
     def __init__(self, kind, args):
         self.server = kind(args)
-        self.driver = Driver(args, self.server.greeting_frames, [self.server.port])
+        try:
+            self.driver = Driver(args, self.server.greeting_frames, [self.server.port])
+        except BaseException:
+            self.server.close()
+            raise
 
     def __enter__(self):
         return self.server, self.driver
