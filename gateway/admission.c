@@ -29,7 +29,8 @@ struct admission_limits admission_share(const struct admission_limits *node, uns
 {
         struct admission_limits share = { .handshakes = part(node->handshakes, workers),
                                           .per_address = part(node->per_address, workers),
-                                          .rate = part(node->rate, workers) };
+                                          .rate = part(node->rate, workers),
+                                          .grace_ms = node->grace_ms };
 
         if (share.handshakes < ADMISSION_HANDSHAKES_MIN)
                 share.handshakes = ADMISSION_HANDSHAKES_MIN;
@@ -106,6 +107,8 @@ void admission_init(struct admission *admission, const struct admission_limits *
         check(limits->handshakes > 0);
         memset(admission, 0, sizeof(*admission));
         admission->limits = *limits;
+        if (limits->grace_ms == 0)
+                admission->limits.grace_ms = ADMISSION_GRACE_MS;
         address_counts_init(&admission->counts, secret);
         admission->tokens = bucket_size(admission);
         admission->filled_ms = admission->second_ms = now_ms;
@@ -149,7 +152,7 @@ static void link_guest(struct admission *admission, struct admission_guest *gues
 }
 
 void admission_wait(struct admission *admission, struct admission_guest *guest,
-                    enum admission_line line)
+                    enum admission_line line, uint64_t now_ms)
 {
         check(line == ADMISSION_SILENT || line == ADMISSION_BEGUN);
         if (guest->line == line)
@@ -158,6 +161,7 @@ void admission_wait(struct admission *admission, struct admission_guest *guest,
                 unlink_guest(admission, guest);
         } else {
                 guest->number = admission->next_number++;
+                guest->since_ms = now_ms;
                 /* Without memory to count it: it stands in line all the same. */
                 guest->is_counted =
                     guest->key != ADDRESS_NOBODY &&
@@ -204,23 +208,47 @@ static struct admission_guest *oldest_of(const struct admission *admission, uint
         return NULL;
 }
 
+static bool has_had_its_time(const struct admission *admission, const struct admission_guest *guest,
+                             uint64_t now_ms)
+{
+        return guest != NULL && now_ms >= guest->since_ms + admission->limits.grace_ms;
+}
+
+static uint32_t n_waiting(const struct admission *admission)
+{
+        return admission->lines[ADMISSION_SILENT].n + admission->lines[ADMISSION_BEGUN].n;
+}
+
 struct admission_guest *admission_surplus(const struct admission *admission,
-                                          struct admission_guest *newcomer)
+                                          const struct admission_guest *newcomer, uint64_t now_ms)
 {
         const uint32_t limit = admission->limits.handshakes, half = limit / 2 + limit % 2;
-        struct admission_guest *guest;
+        struct admission_guest *guest = NULL;
 
-        if (admission->lines[ADMISSION_SILENT].n + admission->lines[ADMISSION_BEGUN].n > limit)
-                return admission_oldest(admission);
-        if (!newcomer->is_counted ||
-            address_counts_get(&admission->counts, newcomer->key, ADDRESS_HANDSHAKES) <= half)
+        if (n_waiting(admission) <= limit)
                 return NULL;
-        /* An address that has so many is soon found; and if the oldest are all of others, they go
-         * soon. */
-        guest = oldest_of(admission, newcomer->key, ADMISSION_SILENT);
+        /* An address that has so many is soon found; if the oldest are all of others, they go soon.
+         */
+        if (newcomer->is_counted &&
+            address_counts_get(&admission->counts, newcomer->key, ADDRESS_HANDSHAKES) > half) {
+                guest = oldest_of(admission, newcomer->key, ADMISSION_SILENT);
+                if (guest == NULL)
+                        guest = oldest_of(admission, newcomer->key, ADMISSION_BEGUN);
+        }
         if (guest == NULL)
-                guest = oldest_of(admission, newcomer->key, ADMISSION_BEGUN);
-        return guest != NULL ? guest : newcomer;
+                guest = admission_oldest(admission);
+        return has_had_its_time(admission, guest, now_ms) ? guest : NULL;
+}
+
+uint32_t admission_room(const struct admission *admission, uint64_t now_ms)
+{
+        const uint32_t limit = admission->limits.handshakes, n = n_waiting(admission);
+
+        if (n < limit)
+                return limit - n;
+        if (!has_had_its_time(admission, admission_oldest(admission), now_ms))
+                return 0;
+        return limit / 4 > 0 ? limit / 4 : 1;
 }
 
 /* --- coming in ------------------------------------------------------------------------------- */

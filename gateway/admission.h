@@ -3,16 +3,19 @@
  * thread only. guest.c and entrance.c act on it.
  *
  * Four questions:
- *   who waits too long?   Whoever is let in soon is never asked: a request that comes with its
- * connection does not stand in line at all. The line is bounded; beyond that the oldest who has
- * said nothing goes, so that any number of silent sockets costs the others nothing. Whoever stands
- * in line is linked through memory that a session uses later: it costs a connection nothing. who
- * has too much?     One address may have half of the line, and `per_address` sessions. may this one
- * come in? A token bucket, whose last quarter is for devices that resume. and when not, when?   A
- * refused device is given a turn: one 1/rate after the one refused before it, `rate` being what was
- * measured to be admitted per second. So a refused herd comes back as a ramp as fast as this worker
- * is, and nothing is kept per device (the virtual scheduling of GCRA, ITU-T I.371, without the
- * policing). */
+ * - Who waits too long? Whoever is let in soon is never asked: a request that comes with its
+ *   connection does not stand in line at all. The line is bounded: when it is full, the oldest who
+ *   has said nothing goes, so that any number of silent sockets costs the others nothing. Nobody
+ *   goes within a grace after coming, for a rush of slow speakers is no attack: then the others
+ *   stay with the kernel until there is room. Whoever stands in line is linked through memory that
+ *   a session uses later: it costs a connection nothing.
+ * - Who has too much? One address that has more than half of a full line loses its own oldest
+ *   first; and it may have `per_address` sessions.
+ * - May this one come in? A token bucket, whose last quarter is for devices that resume.
+ * - And when not, when? A refused device is given a turn: one 1/rate after the one refused before
+ *   it, `rate` being what was measured to be admitted per second. So a refused herd comes back as a
+ *   ramp as fast as this worker is, and nothing is kept per device (the virtual scheduling of GCRA,
+ *   ITU-T I.371, without the policing). */
 #pragma once
 
 #include <stdbool.h>
@@ -22,6 +25,7 @@
 #include "base/rng.h"
 #include "gateway/address_counts.h"
 
+#define ADMISSION_GRACE_MS      1000  /* nobody is sent off sooner */
 #define ADMISSION_LOOK          64    /* in line, for somebody of the same address */
 #define ADMISSION_WAIT_MIN_MS   1000  /* a refused device's turn is at least so far off ... */
 #define ADMISSION_WAIT_MAX_MS   30000 /* ... and at most so far; it is told up to twice that */
@@ -34,6 +38,7 @@ struct admission_limits {
         uint32_t handshakes;  /* in line at most; > 0 */
         uint32_t per_address; /* sessions of one address; 0 = any number */
         uint32_t rate;        /* upgrades per second; 0 = as many as come: they are only measured */
+        uint32_t grace_ms;    /* 0 = ADMISSION_GRACE_MS */
 };
 
 /* A node's limits divided among its workers, who share nothing. The kernel spreads an address's
@@ -53,7 +58,8 @@ struct admission_guest { /* zero-filled: in no line */
         struct admission_guest *older, *newer;
         uint64_t key;    /* of its address (address.h); the caller's, but not while it is in line */
         uint64_t number; /* rising: who came before whom */
-        uint8_t line;    /* enum admission_line */
+        uint64_t since_ms; /* stands in line */
+        uint8_t line;      /* enum admission_line */
         bool is_counted;
 };
 
@@ -83,13 +89,18 @@ void admission_fini(struct admission *admission); /* who stands in line is forgo
 
 /* Into `line`, or from one to the other. Who was in the same already keeps its place. */
 void admission_wait(struct admission *admission, struct admission_guest *guest,
-                    enum admission_line line);
+                    enum admission_line line, uint64_t now_ms);
 void admission_leave(struct admission *admission,
                      struct admission_guest *guest); /* NOWHERE is fine */
-/* Who must go now that `newcomer` has come; NULL = nobody. Ask again when that one has left. */
+/* Who must go now that `newcomer` has come; NULL = nobody, or nobody yet. Ask again when that one
+ * has left. */
 struct admission_guest *admission_surplus(const struct admission *admission,
-                                          struct admission_guest *newcomer);
-/* Who would go next if there was no room for whatever reason; NULL = nobody is in line. */
+                                          const struct admission_guest *newcomer, uint64_t now_ms);
+/* How many may come before it is asked again. 0: those in line have yet to speak or to go. When it
+ * is time for the oldest to go, a few: the line may be longer by them until they are gone. */
+uint32_t admission_room(const struct admission *admission, uint64_t now_ms);
+/* Who would go next if there was no room for whatever reason, grace or not; NULL = nobody is in
+ * line. */
 struct admission_guest *admission_oldest(const struct admission *admission);
 
 /* --- coming in */

@@ -65,7 +65,7 @@ void entrance_wait(struct worker *worker, struct conn *conn)
 {
         check(conn->phase == CONN_HEAD);
         admission_wait(&worker->admission, &conn->guest.place,
-                       conn->block != NULL ? ADMISSION_BEGUN : ADMISSION_SILENT);
+                       conn->block != NULL ? ADMISSION_BEGUN : ADMISSION_SILENT, worker->now_ms);
 }
 
 /* Its request may have come meanwhile and lie unread in the socket; then it stays. */
@@ -88,7 +88,8 @@ void entrance_make_room(struct worker *worker, struct conn *newcomer)
 
         /* Ends: each turn closes somebody, or somebody who was silent is not any more. */
         while (newcomer->phase == CONN_HEAD &&
-               (place = admission_surplus(&worker->admission, &newcomer->guest.place)) != NULL)
+               (place = admission_surplus(&worker->admission, &newcomer->guest.place,
+                                          worker->now_ms)) != NULL)
                 send_off(worker, place);
         if (worker->listener == NULL || !listener_is_short(worker->listener, newcomer->fd))
                 return;

@@ -52,7 +52,8 @@
 
 struct listener {
         int fd;
-        int reserve; /* a descriptor to give up when there are no others; -1 = given up */
+        int reserve;  /* a descriptor to give up when there are no others; -1 = given up */
+        bool is_held; /* by the owner, until it says go on */
         int fds_short, fds_end; /* descriptors from here on: no session; not accepted */
         uint16_t port;
         struct event *on_readable, *on_pause_over;
@@ -102,7 +103,12 @@ static void on_readable(evutil_socket_t listening, short what, void *arg)
         int error = 0;
 
         (void)what;
-        check(batch >= 1 && batch <= LISTENER_BATCH);
+        check(batch <= LISTENER_BATCH);
+        if (batch == 0) { /* they wait in the backlog, and we do not ask again and again */
+                event_del(listener->on_readable);
+                listener->is_held = true;
+                return;
+        }
         for (unsigned i = 0; i < batch; i++) {
                 union {
                         struct sockaddr any;
@@ -147,6 +153,14 @@ static void learn_limits(struct listener *listener)
             end - (end / 2 < LISTENER_FDS_FOR_GUESTS ? end / 2 : LISTENER_FDS_FOR_GUESTS);
         listener->fds_end =
             end - (end / 4 < LISTENER_FDS_FOR_NODE ? end / 4 : LISTENER_FDS_FOR_NODE);
+}
+
+void listener_go_on(struct listener *listener)
+{
+        if (!listener->is_held)
+                return;
+        listener->is_held = false;
+        check(event_add(listener->on_readable, NULL) == 0);
 }
 
 bool listener_is_short(const struct listener *listener, int fd)

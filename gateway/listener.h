@@ -18,7 +18,8 @@ struct listener_guest {
 };
 
 typedef void listener_accepted_fn(void *owner, const struct listener_guest *guests, unsigned n);
-typedef unsigned listener_batch_fn(void *owner); /* how many may come at once, 1..LISTENER_BATCH */
+/* How many may come at once, up to LISTENER_BATCH; 0: nobody before listener_go_on(). */
+typedef unsigned listener_batch_fn(void *owner);
 
 #define LISTENER_BATCH 64
 
@@ -41,6 +42,7 @@ must_check enum err listener_create(struct event_base *base, const struct listen
                                     struct listener **ret_listener, const char **ret_why);
 void listener_destroy(struct listener *listener); /* NULL is fine */
 uint16_t listener_port(const struct listener *listener);
+void listener_go_on(struct listener *listener); /* harmless if nothing was held up */
 /* Is `fd` one of the last? The kernel gives out the lowest free number, so it tells how many are in use,
  * in the whole process. */
 bool listener_is_short(const struct listener *listener, int fd);

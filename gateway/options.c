@@ -82,10 +82,11 @@ static const struct option table[] = {
           "connection with a PROXY header (version 1 or 2), whose word is taken for the device's address; "
           "nobody else may.",
           NULL },
-        { "max-handshakes", OPTION_NUMBER, &raw.max_handshakes, "4096", ADMISSION_HANDSHAKES_MIN,
+        { "max-handshakes", OPTION_NUMBER, &raw.max_handshakes, "16384", ADMISSION_HANDSHAKES_MIN,
           1000000, "N",
-          "Sockets from which this node awaits a request, at most; beyond that the oldest that has sent "
-          "nothing is closed. One address (IPv4, or IPv6 /64) may have half of them.",
+          "Sockets from which this node awaits a request, at most; then the oldest that has sent nothing "
+          "for a second is closed, first those of an address (IPv4, or IPv6 /64) that has more than half. "
+          "Each can make the node hold 8 KiB.",
           NULL },
         { "max-per-address", OPTION_NUMBER, &raw.max_per_address, "0", 0, DEVICES_PER_NODE_MAX, "N",
           "Devices of one address (IPv4, or IPv6 /64) that this node holds at most, the rest gets 429 with "

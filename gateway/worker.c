@@ -98,8 +98,10 @@ static void on_accepted(void *owner, const struct listener_guest *guests, unsign
 static unsigned accept_batch(void *owner)
 {
         const struct worker *worker = owner;
+        uint32_t room = admission_room(&worker->admission, worker->now_ms);
+        unsigned batch = worker->broadcast.is_walking ? ACCEPT_BUSY_BATCH : LISTENER_BATCH;
 
-        return worker->broadcast.is_walking ? ACCEPT_BUSY_BATCH : LISTENER_BATCH;
+        return room < batch ? room : batch;
 }
 
 /* --- time ------------------------------------------------------------------------------------ */
@@ -197,6 +199,9 @@ static void end_turn(struct worker *worker)
         uint32_t busy = 0;
 
         conn_reap(worker);
+        /* Whoever stands in line has a timer, so there is a turn soon after its time is up. */
+        if (worker->listener != NULL && admission_room(&worker->admission, worker->now_ms) > 0)
+                listener_go_on(worker->listener);
         keep_ticking(worker);
         keep_telling(worker);
         for (unsigned phase = CONN_LOADING; phase < CONN_DEAD; phase++)

@@ -26,7 +26,7 @@
 #include "prefetch/cache.h"
 
 #define WORKER_HANDSHAKE_MS 5000 /* from accept to a whole head, however slowly it drips */
-#define WORKER_HANDSHAKES   4096 /* in line at most, if nobody says */
+#define WORKER_HANDSHAKES   16384 /* in line at most, if nobody says */
 #define WORKER_RECV_SIZE    16384
 #define WORKER_COMPOSE_SIZE 16384
 

@@ -13,7 +13,7 @@ static uint64_t now_ms;
 
 static void begin(uint32_t handshakes, uint32_t per_address, uint32_t rate)
 {
-        const struct admission_limits limits = { handshakes, per_address, rate };
+        const struct admission_limits limits = { handshakes, per_address, rate, 0 };
 
         now_ms = 1000000;
         memset(guests, 0, sizeof(guests));
@@ -31,13 +31,14 @@ static int come(int i, uint64_t key, enum admission_line line)
 {
         struct admission_guest *gone;
 
+        now_ms += ADMISSION_GRACE_MS; /* all before have had theirs */
         guests[i].key = key != 0 ? key : 1000 + (uint64_t)i;
-        admission_wait(&admission, &guests[i], line);
-        gone = admission_surplus(&admission, &guests[i]);
+        admission_wait(&admission, &guests[i], line, now_ms);
+        gone = admission_surplus(&admission, &guests[i], now_ms);
         if (gone == NULL)
                 return -1;
         admission_leave(&admission, gone);
-        cr_assert(eq(ptr, admission_surplus(&admission, &guests[i]), NULL));
+        cr_assert(eq(ptr, admission_surplus(&admission, &guests[i], now_ms), NULL));
         return (int)(gone - guests);
 }
 
@@ -70,10 +71,10 @@ Test(admission, a_silent_one_that_begins_is_not_silent_any_more)
         begin(3, 0, 0);
         for (int i = 0; i < 3; i++)
                 come(i, 0, ADMISSION_SILENT);
-        admission_wait(&admission, &guests[0], ADMISSION_BEGUN);
+        admission_wait(&admission, &guests[0], ADMISSION_BEGUN, now_ms);
         cr_assert(eq(int, come(3, 0, ADMISSION_SILENT), 1));
         admission_leave(&admission, &guests[0]); /* answered: it waits anew, behind the others */
-        admission_wait(&admission, &guests[0], ADMISSION_SILENT);
+        admission_wait(&admission, &guests[0], ADMISSION_SILENT, now_ms);
         cr_assert(eq(int, come(4, 0, ADMISSION_SILENT), 2));
         cr_assert(eq(int, come(5, 0, ADMISSION_SILENT), 3));
         cr_assert(eq(int, come(6, 0, ADMISSION_SILENT), 0));
@@ -117,7 +118,8 @@ Test(admission, any_order_of_leaving_keeps_the_line_whole)
                         admission_leave(&admission, guest);
                 } else {
                         admission_wait(&admission, guest,
-                                       rng_below(&rng, 2) ? ADMISSION_SILENT : ADMISSION_BEGUN);
+                                       rng_below(&rng, 2) ? ADMISSION_SILENT : ADMISSION_BEGUN,
+                                       now_ms);
                         n++;
                 }
         }
@@ -128,31 +130,75 @@ Test(admission, any_order_of_leaving_keeps_the_line_whole)
         end();
 }
 
-/* --- addresses ------------------------------------------------------------------------------- */
-
-Test(admission, one_address_has_half_of_the_line_and_loses_its_own_oldest_beyond)
+Test(admission, nobody_goes_before_its_grace_and_nobody_comes_while_there_is_no_room)
 {
         begin(100, 0, 0);
-        come(0, 0, ADMISSION_SILENT); /* somebody else, older than all */
-        for (int i = 1; i <= 50; i++)
-                cr_assert(eq(int, come(i, 7, ADMISSION_SILENT), -1));
-        for (int i = 51; i < 500; i++)
-                cr_assert(eq(int, come(i, 7, ADMISSION_SILENT), i - 50));
-        cr_assert(eq(int, guests[0].line, ADMISSION_SILENT));
+        for (int i = 0; i < 100; i++) {
+                cr_assert(eq(u32, admission_room(&admission, now_ms), 100 - (uint32_t)i));
+                guests[i].key = 7; /* all of one address, too */
+                admission_wait(&admission, &guests[i], ADMISSION_SILENT, now_ms);
+                cr_assert(eq(ptr, admission_surplus(&admission, &guests[i], now_ms), NULL));
+        }
+        cr_assert(zero(u32, admission_room(&admission, now_ms)));
+        now_ms += ADMISSION_GRACE_MS - 1;
+        cr_assert(zero(u32, admission_room(&admission, now_ms)));
+        admission_leave(&admission, &guests[50]); /* it spoke */
+        cr_assert(eq(u32, admission_room(&admission, now_ms), 1));
+        admission_wait(&admission, &guests[50], ADMISSION_SILENT, now_ms);
+        cr_assert(zero(u32, admission_room(&admission, now_ms)));
+        now_ms++; /* the grace of all but the last is over */
+        cr_assert(gt(u32, admission_room(&admission, now_ms), 0));
+        cr_assert(eq(int, come(100, 0, ADMISSION_SILENT), 0));
         end();
 }
 
-Test(admission, an_address_that_is_not_found_among_the_oldest_is_refused_another_place)
+/* --- addresses ------------------------------------------------------------------------------- */
+
+Test(admission, an_address_that_has_more_than_half_of_a_full_line_loses_its_own_oldest)
+{
+        begin(100, 0, 0);
+        for (int i = 0; i < 50; i++) /* somebody else's, older than all */
+                come(i, 0, ADMISSION_SILENT);
+        for (int i = 50; i < 100; i++)
+                cr_assert(eq(int, come(i, 7, ADMISSION_SILENT), -1));
+        for (int i = 100; i < 500; i++) /* there are 51 of it each time */
+                cr_assert(eq(int, come(i, 7, ADMISSION_SILENT), i - 50));
+        cr_assert(eq(int, come(500, 0, ADMISSION_SILENT), 0));
+        cr_assert(eq(int, come(501, 0, ADMISSION_SILENT), 1));
+        end();
+}
+
+Test(admission, an_address_with_half_of_a_full_line_is_as_any_other)
+{
+        begin(100, 0, 0);
+        for (int i = 0; i < 51; i++)
+                come(i, 0, ADMISSION_SILENT);
+        for (int i = 51; i < 100; i++)
+                come(i, 7, ADMISSION_SILENT);
+        cr_assert(eq(int, come(100, 7, ADMISSION_SILENT), 0)); /* the 50th of it */
+        cr_assert(eq(int, come(101, 7, ADMISSION_SILENT), 51));
+        end();
+}
+
+Test(admission, one_address_may_have_the_whole_line_while_nobody_else_comes)
+{
+        begin(100, 0, 0);
+        for (int i = 0; i < 100; i++)
+                cr_assert(eq(int, come(i, 7, ADMISSION_SILENT), -1));
+        cr_assert(eq(int, come(100, 8, ADMISSION_SILENT), 0));
+        end();
+}
+
+Test(admission, an_address_whose_own_are_not_among_the_oldest_is_as_any_other)
 {
         begin(400, 0, 0);
-        for (int i = 0; i < ADMISSION_LOOK; i++)
+        for (int i = 0; i <= ADMISSION_LOOK; i++)
                 come(i, 0, ADMISSION_SILENT);
-        for (int i = 100; i < 300; i++)
-                cr_assert(eq(int, come(i, 7, ADMISSION_SILENT), -1));
-        cr_assert(eq(int, come(300, 7, ADMISSION_SILENT), 300));
-        cr_assert(eq(int, come(301, 0, ADMISSION_SILENT), -1));
-        admission_leave(&admission, &guests[0]);
-        cr_assert(eq(int, come(302, 7, ADMISSION_SILENT), 100));
+        for (int i = ADMISSION_LOOK + 1; i < 400; i++)
+                come(i, 7, ADMISSION_SILENT);
+        cr_assert(eq(int, come(400, 7, ADMISSION_SILENT), 0));
+        cr_assert(eq(int, come(401, 7, ADMISSION_SILENT), 1));
+        cr_assert(eq(int, come(402, 7, ADMISSION_SILENT), ADMISSION_LOOK + 1));
         end();
 }
 
@@ -161,8 +207,8 @@ Test(admission, whom_a_proxy_does_not_name_is_not_limited_by_address)
         begin(100, 1, 0);
         for (int i = 0; i < 100; i++) {
                 guests[i].key = ADDRESS_NOBODY;
-                admission_wait(&admission, &guests[i], ADMISSION_SILENT);
-                cr_assert(eq(ptr, admission_surplus(&admission, &guests[i]), NULL));
+                admission_wait(&admission, &guests[i], ADMISSION_SILENT, now_ms);
+                cr_assert(eq(ptr, admission_surplus(&admission, &guests[i], now_ms), NULL));
                 cr_assert(eq(int, admission_enter(&admission, ADDRESS_NOBODY, false, now_ms),
                              ADMISSION_YES));
         }
@@ -194,7 +240,7 @@ Test(admission, without_a_limit_sessions_are_not_counted)
 
 Test(admission, workers_share_a_nodes_limits)
 {
-        const struct admission_limits node = { 4096, 1000, 10 }, none = { 1, 0, 0 };
+        const struct admission_limits node = { 4096, 1000, 10, 0 }, none = { 1, 0, 0, 0 };
         struct admission_limits share = admission_share(&node, 1);
 
         cr_assert(zero(int, memcmp(&share, &node, sizeof(node)))); /* exact */
