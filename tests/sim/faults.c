@@ -140,7 +140,9 @@ static void strike_node(struct world *world, struct node *node, enum fault fault
                 sim_node_crash(world, node, world_random(world, 100, 5000));
                 break;
         default:
-                sim_node_drain(world, node, (uint32_t)world_random(world, 0, 3000));
+                /* Often there is not time enough for the pace. */
+                sim_node_drain(world, node, (uint32_t)world_random(world, 0, 5000),
+                               (uint32_t)world_random(world, 0, 8000));
                 break;
         }
 }

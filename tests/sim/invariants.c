@@ -297,15 +297,46 @@ void invariants_worker(struct world *world, struct worker *worker)
                                   promised);
 }
 
-/* The end lies within the last fifth (session.c); the device joined a little before it was greeted.
- */
+/* The planned start of an event that is to come, or the start that was announced; 0 = none. */
+static int64_t start_of(const struct event_state *event)
+{
+        if (strcmp(event->stage, "ended") == 0 || strcmp(event->stage, "cancelled") == 0)
+                return 0;
+        return strcmp(event->stage, "live") == 0 ? event->at : event->starts_at;
+}
+
+/* Who has been held back for as long as can be goes, whatever is planned. */
+static void expect_no_start_near(struct world *world, const struct sim_conn *conn)
+{
+        const struct worker *worker = conn->worker;
+        int64_t wall_ms = WALL_START_MS + (int64_t)world->now_ms + worker->planned_ahead_ms;
+        int64_t guard_ms = world->guard_ms;
+        size_t n;
+        const struct event_state *events = snapshot_events(worker->snapshot, &n);
+
+        for (size_t i = 0; i < n && conn->session.held < UINT8_MAX; i++) {
+                int64_t start_ms = start_of(&events[i]);
+
+                if (start_ms != 0 && wall_ms >= start_ms - guard_ms &&
+                    wall_ms < start_ms + guard_ms)
+                        invariants_broken(world, "line 10 drain_and_recycle",
+                                          "device %u was told to leave %" PRId64 " ms from a start",
+                                          conn->device->index, wall_ms - start_ms);
+        }
+}
+
+/* The end lies within the last tenth (session.c), and a lifetime later at most if it was held back;
+ * the device joined a little before it was greeted. */
 void invariants_recycled(struct world *world, const struct sim_conn *conn)
 {
-        if (world->now_ms - conn->opened_ms < world->lifetime_ms - world->lifetime_ms / 5)
+        uint64_t age_ms = world->now_ms - conn->opened_ms;
+
+        if (age_ms < world->lifetime_ms - world->lifetime_ms / 10 ||
+            age_ms > 2 * (uint64_t)world->lifetime_ms + 5000)
                 invariants_broken(world, "line 10 drain_and_recycle",
                                   "device %u was told to leave after %" PRIu64 " ms of %u",
-                                  conn->device->index, world->now_ms - conn->opened_ms,
-                                  world->lifetime_ms);
+                                  conn->device->index, age_ms, world->lifetime_ms);
+        expect_no_start_near(world, conn);
 }
 
 void invariants_conn(struct world *world, const struct sim_conn *conn)
@@ -431,6 +462,11 @@ void invariants_device_closes(struct world *world, const struct device *device,
 void invariants_node_closes(struct world *world, const struct sim_conn *conn,
                             enum close_reason reason)
 {
+        if (reason == CLOSE_DRAIN && !conn->heard_goaway)
+                invariants_broken(
+                    world, "line 10 drain_and_recycle",
+                    "device %u was closed for a drain without having been asked to leave",
+                    conn->device->index);
         if (reason == CLOSE_IDLE && world->now_ms - conn->pong_ms < SESSION_PONG_WAIT_MS)
                 invariants_broken(world, "line 11 no_harm",
                                   "device %u was closed as idle %" PRIu64 " ms after its pong",

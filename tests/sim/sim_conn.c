@@ -17,10 +17,11 @@ static uint32_t clock_of(const struct world *world, const struct sim_conn *conn)
         return (uint32_t)(world->now_ms - conn->worker->node->start_ms);
 }
 
-static struct session_config config_of(const struct world *world)
+static struct session_config config_of(const struct world *world, const struct worker *worker)
 {
         return (struct session_config){ .ping_ms = world->ping_ms,
-                                        .lifetime_ms = world->lifetime_ms };
+                                        .lifetime_ms = world->lifetime_ms,
+                                        .lifetime = &worker->lifetime };
 }
 
 /* --- ending --------------------------------------------------------------------------------- */
@@ -34,7 +35,7 @@ static void on_linger(struct world *world, void *owner, uint64_t argument, void 
                 sim_socket_lose(world, conn);
 }
 
-static void close_conn(struct world *world, struct sim_conn *conn, enum close_reason reason)
+void sim_conn_close(struct world *world, struct sim_conn *conn, enum close_reason reason)
 {
         world_tell(world, WHO_NODE, conn->worker->node->index, "closes device %u: %s",
                    conn->device->index, trace_text(close_table[reason].name));
@@ -116,7 +117,7 @@ static void pump(struct world *world, struct sim_conn *conn)
                         return;
                 }
                 if (action.what == DO_CLOSE) {
-                        close_conn(world, conn, action.close);
+                        sim_conn_close(world, conn, action.close);
                         return;
                 }
                 if (action.what == DO_RESET)
@@ -156,25 +157,33 @@ static void arm(struct world *world, struct sim_conn *conn)
         world_in(world, wait_ms, on_timer, conn, conn->timer_ms);
 }
 
+static void say_goaway(struct world *world, struct sim_conn *conn, const struct goaway *goaway)
+{
+        conn->heard_goaway = true;
+        (void)sim_socket_say(world, conn,
+                             (struct frame){ .kind = FRAME_GOAWAY, .goaway = *goaway });
+}
+
 static void on_timer(struct world *world, void *owner, uint64_t at_ms, void *load)
 {
         struct sim_conn *conn = owner;
-        struct session_config config = config_of(world);
+        struct session_config config = config_of(world, conn->worker);
         struct session_action action;
 
         (void)load;
         if (!conn->at_node || conn->is_closing || conn->timer_ms != at_ms)
                 return;
+        if (clock_of(world, conn) - conn->worker->lifetime.planned_ms >= LIFETIME_REPLAN_MS)
+                sim_worker_plan(world, conn->worker);
         action = session_timer(&conn->session, &config, clock_of(world, conn));
         if (action.what == DO_GOAWAY && action.goaway.reason == GOAWAY_RECYCLE)
                 invariants_recycled(world, conn);
         if (action.what == DO_PING)
                 (void)sim_socket_say(world, conn, (struct frame){ .kind = FRAME_PING });
         else if (action.what == DO_GOAWAY)
-                (void)sim_socket_say(
-                    world, conn, (struct frame){ .kind = FRAME_GOAWAY, .goaway = action.goaway });
+                say_goaway(world, conn, &action.goaway);
         else if (action.what == DO_CLOSE)
-                close_conn(world, conn, action.close);
+                sim_conn_close(world, conn, action.close);
         if (conn->at_node && !conn->is_closing)
                 arm(world, conn);
         invariants_conn(world, conn);
@@ -219,7 +228,7 @@ struct sim_conn *sim_conn_open(struct world *world, struct worker *worker, struc
                                const struct token *since, bool malformed)
 {
         struct sim_conn *conn = calloc(1, sizeof(*conn));
-        struct session_config config = config_of(world);
+        struct session_config config = config_of(world, worker);
         struct frame list[PENDING_MAX + 1] = { { .kind = FRAME_UPGRADE } };
         struct session_action action;
         enum output result;
@@ -289,19 +298,22 @@ void sim_conn_visit(struct world *world, struct sim_conn *conn)
 
 /* --- from elsewhere ------------------------------------------------------------------------- */
 
-void sim_conn_leave(struct world *world, struct sim_conn *conn, uint32_t within_ms)
+void sim_conn_leave(struct world *world, struct sim_conn *conn, const struct goaway *goaway,
+                    uint32_t close_in_ms)
 {
-        const struct goaway goaway = { .reason = GOAWAY_DRAIN, .max_ms = within_ms };
+        uint32_t close_at_ms = clock_of(world, conn) + close_in_ms;
         struct session_action action;
 
-        if (conn->is_closing)
+        conn->was_passed = true;
+        action = session_leave(&conn->session, goaway, clock_of(world, conn));
+        if (action.what != DO_GOAWAY)
                 return;
-        action = session_leave(&conn->session, &goaway, clock_of(world, conn));
-        if (action.what == DO_GOAWAY)
-                (void)sim_socket_say(
-                    world, conn, (struct frame){ .kind = FRAME_GOAWAY, .goaway = action.goaway });
-        if (conn->at_node)
-                arm(world, conn);
+        say_goaway(world, conn, &action.goaway);
+        if (!conn->at_node)
+                return;
+        if ((int32_t)(conn->session.due_ms - close_at_ms) > 0)
+                conn->session.due_ms = close_at_ms;
+        arm(world, conn);
 }
 
 void sim_conn_hear(struct world *world, struct sim_conn *conn, const struct message *message)
@@ -319,7 +331,7 @@ void sim_conn_hear(struct world *world, struct sim_conn *conn, const struct mess
                                     .t0 = action.t0,
                                     .t1 = sim_node_wall_ms(world, conn->worker->node) });
         else if (action.what == DO_CLOSE)
-                close_conn(world, conn, action.close);
+                sim_conn_close(world, conn, action.close);
         invariants_conn(world, conn);
 }
 

@@ -40,10 +40,12 @@ struct sim_conn {
         struct sim_conn *next;
         struct worker *worker;
         struct device *device;
-        bool at_node;    /* the node holds its end; it is a session until closing */
-        bool at_device;  /* the device holds its end */
-        bool is_cut;     /* nothing passes any more, and nobody is told */
-        bool is_closing; /* the last frame is on its way */
+        bool at_node;      /* the node holds its end; it is a session until closing */
+        bool at_device;    /* the device holds its end */
+        bool is_cut;       /* nothing passes any more, and nobody is told */
+        bool is_closing;   /* the last frame is on its way */
+        bool was_passed;   /* by a drain: it was told, if it was not leaving already */
+        bool heard_goaway; /* it was said to it, at least */
         struct session session;
         uint64_t timer_ms;
         bool wants_write;
@@ -63,7 +65,9 @@ void sim_conn_free_all(struct world *world); /* at the end */
 
 /* Broadcast asks: what is next for you? */
 void sim_conn_visit(struct world *world, struct sim_conn *conn);
-void sim_conn_leave(struct world *world, struct sim_conn *conn, uint32_t within_ms);
+void sim_conn_leave(struct world *world, struct sim_conn *conn, const struct goaway *goaway,
+                    uint32_t close_in_ms);
+void sim_conn_close(struct world *world, struct sim_conn *conn, enum close_reason reason);
 
 /* From the device's end; nothing happens if the node's is gone. */
 void sim_conn_hear(struct world *world, struct sim_conn *conn, const struct message *message);

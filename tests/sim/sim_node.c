@@ -291,15 +291,16 @@ static void drained(struct world *world, void *owner, uint64_t life, void *load)
         world_in(world, world_random(world, 10, 2000), start, node, node->life);
 }
 
-void sim_node_drain(struct world *world, struct node *node, uint32_t within_ms)
+void sim_node_drain(struct world *world, struct node *node, uint32_t within_ms, uint32_t over_ms)
 {
         if (node->is_draining)
                 return;
-        world_tell(world, WHO_NODE, node->index, "drains within %u ms", within_ms);
+        world_tell(world, WHO_NODE, node->index, "drains within %u ms, told over %u ms", within_ms,
+                   over_ms);
         node->is_draining = true;
         for (unsigned i = 0; i < node->n_workers; i++)
-                sim_worker_drain(world, node->workers[i], within_ms);
-        world_in(world, within_ms + 1000, drained, node, node->life);
+                sim_worker_drain(world, node->workers[i], within_ms, over_ms);
+        world_in(world, within_ms, drained, node, node->life); /* whoever is left */
 }
 
 void sim_node_heal(struct world *world, struct node *node)

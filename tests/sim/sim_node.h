@@ -60,7 +60,7 @@ void sim_node_vouch(struct world *world, struct node *node, const struct token *
                     const struct event *event);
 
 void sim_node_crash(struct world *world, struct node *node, uint64_t back_in_ms);
-void sim_node_drain(struct world *world, struct node *node, uint32_t within_ms);
+void sim_node_drain(struct world *world, struct node *node, uint32_t within_ms, uint32_t over_ms);
 void sim_node_heal(struct world *world, struct node *node);
 
 /* Between sim_node.c and sim_reader.c: as state_reader.h. */

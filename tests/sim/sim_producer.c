@@ -221,6 +221,10 @@ static void choose_command(struct world *world, struct wish *wish)
                 strcpy(wish->create.title, "A title");
                 strcpy(wish->create.state.event, wish->event);
                 wish->create.state.starts_at = WALL_START_MS + 3600000000LL;
+                if (world_chance(world, 500)) /* soon: no session ends of old age meanwhile */
+                        wish->create.state.starts_at =
+                            WALL_START_MS +
+                            (int64_t)(world->now_ms + world_random(world, 2000, 60000));
                 command->create = &wish->create;
         } else if (command->kind == COMMAND_START && world_chance(world, 500)) {
                 command->has_lead = true;

@@ -16,7 +16,7 @@ struct letter {
         enum letter_kind kind;
         unsigned worker;
         uint64_t life, posted_ms;
-        uint32_t within_ms;
+        uint32_t within_ms, over_ms;
         struct snapshot *snapshot;
         size_t n;
         struct entry *entries[];
@@ -54,8 +54,78 @@ static void settle(struct world *world, struct worker *worker, const struct lett
         snapshot_unref(worker->snapshot);
         worker->snapshot = snapshot_ref(letter->snapshot);
         check(token_equal(snapshot_token(worker->snapshot), ring_head(worker->ring)));
+        sim_worker_plan(world, worker);
         invariants_worker(world, worker);
         kick(world, worker);
+}
+
+void sim_worker_plan(struct world *world, struct worker *worker)
+{
+        const struct node *node = worker->node;
+        size_t n;
+        const struct event_state *events = snapshot_events(worker->snapshot, &n);
+
+        worker->planned_ahead_ms = node->wall_ahead_ms;
+        lifetime_plan(&worker->lifetime, events, n, world->guard_ms, sim_node_wall_ms(world, node),
+                      (uint32_t)(world->now_ms - node->start_ms));
+}
+
+/* --- drain ---------------------------------------------------------------------------------- */
+
+/* The next one that was not told, of whatever kind. */
+static struct sim_conn *untold(struct world *world, const struct worker *worker)
+{
+        for (struct sim_conn *conn = world->conns; conn != NULL; conn = conn->next) {
+                if (conn->at_node && conn->worker == worker && !conn->is_closing &&
+                    !conn->was_passed)
+                        return conn;
+        }
+        return NULL;
+}
+
+static void close_all(struct world *world, const struct worker *worker)
+{
+        for (struct sim_conn *conn = world->conns; conn != NULL; conn = conn->next) {
+                if (conn->at_node && conn->worker == worker && !conn->is_closing)
+                        sim_conn_close(world, conn, CLOSE_DRAIN);
+        }
+}
+
+/* `argument`: which worker, of which life of its node. */
+static void on_drain(struct world *world, void *owner, uint64_t argument, void *load)
+{
+        struct node *node = owner;
+        struct worker *worker;
+        struct sim_conn *conn;
+
+        (void)load;
+        if (!node->is_alive || node->life != argument / WORKERS_MAX)
+                return;
+        worker = node->workers[argument % WORKERS_MAX];
+        for (uint32_t due = drain_due(&worker->drain, world->now_ms); due > 0; due--) {
+                struct goaway goaway;
+                uint32_t close_in_ms;
+
+                drain_tell(&worker->drain, &world->rng, world->now_ms, &goaway, &close_in_ms);
+                conn = untold(world, worker);
+                if (conn != NULL)
+                        sim_conn_leave(world, conn, &goaway, close_in_ms);
+        }
+        if (drain_is_last(&worker->drain, world->now_ms))
+                close_all(world, worker);
+        else
+                world_in(world, drain_next_in_ms(&worker->drain, world->now_ms), on_drain, node,
+                         argument);
+}
+
+static void take_drain(struct world *world, struct worker *worker, const struct letter *letter)
+{
+        uint32_t n = 0;
+
+        for (struct sim_conn *conn = world->conns; conn != NULL; conn = conn->next)
+                n += conn->at_node && conn->worker == worker && !conn->is_closing;
+        drain_begin(&worker->drain, n, letter->within_ms, letter->over_ms, world->now_ms);
+        on_drain(world, worker->node, worker->node->life * WORKERS_MAX + worker->index, NULL);
 }
 
 static void take_install(struct world *world, struct worker *worker, const struct letter *letter)
@@ -109,10 +179,7 @@ static void on_letter(struct world *world, void *owner, uint64_t argument, void 
                 kick(world, worker);
                 break;
         case LETTER_DRAIN:
-                for (struct sim_conn *conn = world->conns; conn != NULL; conn = conn->next) {
-                        if (conn->at_node && conn->worker == worker)
-                                sim_conn_leave(world, conn, letter->within_ms);
-                }
+                take_drain(world, worker, letter);
                 break;
         }
         drop_letter(letter);
@@ -122,7 +189,7 @@ static void on_letter(struct world *world, void *owner, uint64_t argument, void 
 
 static void post(struct world *world, struct worker *worker, enum letter_kind kind,
                  struct snapshot *snapshot, struct entry *const *entries, size_t n,
-                 uint32_t within_ms)
+                 uint32_t within_ms, uint32_t over_ms)
 {
         struct letter *letter = calloc(1, sizeof(*letter) + n * sizeof(letter->entries[0]));
         uint64_t at_ms = world->now_ms + world_random(world, 0, 2);
@@ -133,6 +200,7 @@ static void post(struct world *world, struct worker *worker, enum letter_kind ki
         letter->life = worker->node->life;
         letter->posted_ms = world->now_ms;
         letter->within_ms = within_ms;
+        letter->over_ms = over_ms;
         letter->snapshot = snapshot != NULL ? snapshot_ref(snapshot) : NULL;
         for (; letter->n < n; letter->n++)
                 letter->entries[letter->n] = entry_ref(entries[letter->n]);
@@ -147,23 +215,24 @@ static void post(struct world *world, struct worker *worker, enum letter_kind ki
 void sim_worker_install(struct world *world, struct worker *worker, struct snapshot *snapshot,
                         struct entry *const *entries, size_t n)
 {
-        post(world, worker, LETTER_INSTALL, snapshot, entries, n, 0);
+        post(world, worker, LETTER_INSTALL, snapshot, entries, n, 0, 0);
 }
 
 void sim_worker_entries(struct world *world, struct worker *worker, struct entry *const *entries,
                         size_t n, struct snapshot *snapshot)
 {
-        post(world, worker, LETTER_ENTRIES, snapshot, entries, n, 0);
+        post(world, worker, LETTER_ENTRIES, snapshot, entries, n, 0, 0);
 }
 
 void sim_worker_confirmed(struct world *world, struct worker *worker)
 {
-        post(world, worker, LETTER_CONFIRMED, NULL, NULL, 0, 0);
+        post(world, worker, LETTER_CONFIRMED, NULL, NULL, 0, 0, 0);
 }
 
-void sim_worker_drain(struct world *world, struct worker *worker, uint32_t within_ms)
+void sim_worker_drain(struct world *world, struct worker *worker, uint32_t within_ms,
+                      uint32_t over_ms)
 {
-        post(world, worker, LETTER_DRAIN, NULL, NULL, 0, within_ms);
+        post(world, worker, LETTER_DRAIN, NULL, NULL, 0, within_ms, over_ms);
 }
 
 /* --- its life ------------------------------------------------------------------------------- */

@@ -8,6 +8,8 @@
 
 #include "fanout/snapshot.h"
 #include "fanout/ring.h"
+#include "gateway/drain.h"
+#include "gateway/lifetime.h"
 #include "tests/sim/world.h"
 
 struct node;
@@ -20,6 +22,9 @@ struct worker {
         struct ring *ring, *spare;
         struct snapshot *snapshot;
         uint64_t confirmed_ms[2];
+        struct lifetime lifetime;
+        int64_t planned_ahead_ms; /* the node's wall clock when these windows were made */
+        struct drain drain;
         uint64_t last_letter_ms;
 };
 
@@ -32,7 +37,10 @@ void sim_worker_install(struct world *world, struct worker *worker, struct snaps
 void sim_worker_entries(struct world *world, struct worker *worker, struct entry *const *entries,
                         size_t n, struct snapshot *snapshot);
 void sim_worker_confirmed(struct world *world, struct worker *worker);
-void sim_worker_drain(struct world *world, struct worker *worker, uint32_t within_ms);
+void sim_worker_drain(struct world *world, struct worker *worker, uint32_t within_ms,
+                      uint32_t over_ms);
+/* The windows in which no session ends by itself, anew. */
+void sim_worker_plan(struct world *world, struct worker *worker);
 void sim_worker_lose_all(struct world *world, struct worker *worker, bool silently);
 
 /* A device asks to be let in. NULL: refused with 503. `since` may be NULL. */

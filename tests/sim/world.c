@@ -147,6 +147,8 @@ static void draw(struct world *world)
         world->ping_ms = (unsigned)world_random(world, 1, 5) * 1000;
         world->lifetime_ms =
             world_chance(world, 300) ? (unsigned)world_random(world, 5, 60) * 1000 : 1800000;
+        world->guard_ms =
+            world_chance(world, 700) ? (unsigned)world_random(world, 1, 40) * 1000 : 0;
         world->wire = world_chance(world, 125);
         draw_servers(world);
         faults_draw(world);

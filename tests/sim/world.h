@@ -61,7 +61,7 @@ struct world {
         bool over;
         bool wire; /* devices decode the real frames */
         size_t ring_capacity, range_count;
-        unsigned ping_ms, lifetime_ms;
+        unsigned ping_ms, lifetime_ms, guard_ms;
 
         struct history history;
         struct durability durability;
