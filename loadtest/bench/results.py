@@ -141,7 +141,7 @@ def machine(info):
     return text
 
 
-def page(info, values, kinds, setups, skipped):
+def page(info, values, kinds, setups, skipped, failed):
     text = [machine(info), "", *table(values, kinds), *goals(values), "",
             f"Medians of {info['rounds']} rounds, the range in brackets, then the ratio to the floor's median. "
             f"{info['devices']:,} devices ({info['window']:,} on their way at a time, but for *all at once*), "
@@ -165,6 +165,8 @@ def page(info, values, kinds, setups, skipped):
                     f"`{info['durability']}`), however many devices there are.")
     text += ["", "| server | version | as what |", "|---|---|---|"]
     text += [f"| {kind.label} | {version} | {kind.setup} |" for kind, version in setups]
+    for words in failed:
+        text.append(f"\n**Failed** in one round, whose figure is missing: {words}.")
     for label, lacks in skipped:
         text.append(f"\nNot measured: {label}, for want of {lacks}.")
     return "\n".join(text)
