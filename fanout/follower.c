@@ -526,13 +526,15 @@ struct token follower_witness(const struct follower *follower)
         return *follower_core_witness(&follower->core);
 }
 
-void follower_vouch(struct follower *follower, const struct token *token, const struct event *event)
+void follower_vouch(struct follower *follower, const struct token *token, const struct event *event,
+                    bool is_replay)
 {
         char *record = event_format(event);
 
-        follower_core_vouch(&follower->core, token);
-        /* In another epoch than the one we follow, and news to us: two primaries at once, perhaps. What
-         * the log lacks of it is given back by a renewal, which begins with reading the state. */
+        follower_core_vouch(&follower->core, token, is_replay);
+        /* In another epoch than the one we follow, and news to us: two primaries at once, perhaps.
+         * What the log lacks of it is given back by a renewal, which begins with reading the state.
+         */
         if (record != NULL && token->epoch != follower->core.head.epoch &&
             !book_holds(follower->book, record, strlen(record)))
                 follower_core_distrust(&follower->core);

@@ -58,5 +58,7 @@ struct snapshot *follower_snapshot(struct follower *follower); /* borrowed; NULL
  * none. The writer's witness. */
 struct token follower_witness(const struct follower *follower);
 /* A producer is being told that this change is committed: from now on the log must have it, although it has not
- * come back to us yet. Else what is lost before any node saw it would be lost without a word. */
-void follower_vouch(struct follower *follower, const struct token *token, const struct event *event);
+ * come back to us yet. Else what is lost before any node saw it would be lost without a word. `is_replay`: the
+ * same request had made it before. */
+void follower_vouch(struct follower *follower, const struct token *token, const struct event *event,
+                    bool is_replay);

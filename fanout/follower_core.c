@@ -326,11 +326,17 @@ void follower_core_distrust(struct follower_core *core)
         core->caught_up = false;
 }
 
-void follower_core_vouch(struct follower_core *core, const struct token *token)
+void follower_core_vouch(struct follower_core *core, const struct token *token, bool is_replay)
 {
         if (token->epoch != core->head.epoch || token->seq <= core->head.seq ||
             (is_vouching(core) && token->seq <= core->vouched.seq))
                 return;
+        if (is_replay && is_vouching(core)) {
+                /* An append would not have been let into a log without what is vouched for; a look
+                 * at an old request tells nothing of that, and must not take its place. */
+                follower_core_distrust(core);
+                return;
+        }
         core->vouched = *token;
         core->is_vouched_asked = false;
 }

@@ -95,8 +95,9 @@ void follower_step(struct follower_core *core, const struct follower_input *inpu
  * skipped, since the state's entries hold what was not passed on. */
 void follower_core_distrust(struct follower_core *core);
 /* This node told a producer that `token` is committed. The log must have it from now on, although it has not
- * come to us yet: else a loss that nobody saw would never be told. */
-void follower_core_vouch(struct follower_core *core, const struct token *token);
+ * come to us yet: else a loss that nobody saw would never be told. `is_replay`: found by its request key, not
+ * appended with our witness. */
+void follower_core_vouch(struct follower_core *core, const struct token *token, bool is_replay);
 /* The latest place the log must have as far as this node knows: its head, or what it vouched for. Goes with
  * every question and every append (fanout/EPOCHS.md, witness). */
 const struct token *follower_core_witness(const struct follower_core *core);

@@ -44,7 +44,7 @@ void outcome_finish(struct submit *submit, enum outcome_kind kind)
         if ((kind == OUTCOME_COMMITTED || kind == OUTCOME_REPLAYED) &&
             options->on_committed != NULL)
                 options->on_committed(options->owner, &submit->outcome.token,
-                                      &submit->outcome.event);
+                                      &submit->outcome.event, kind == OUTCOME_REPLAYED);
         tell(submit, &submit->writer->pending);
         free(submit);
 }

@@ -80,7 +80,7 @@ struct writer_options {
         const char *ns;          /* borrowed */
         writer_witness_fn *witness;
         /* A change is committed, or was (the same key again), and its owner about to be told. May be NULL. */
-        void (*on_committed)(void *owner, const struct token *token, const struct event *event);
+        void (*on_committed)(void *owner, const struct token *token, const struct event *event, bool is_replay);
         void *owner;
 };
 must_check enum err writer_create(struct event_base *base, const struct writer_options *options,

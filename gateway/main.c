@@ -164,11 +164,12 @@ static struct token witness(void *owner)
         return follower_witness(node_follower(k->node));
 }
 
-static void on_committed(void *owner, const struct token *token, const struct event *event)
+static void on_committed(void *owner, const struct token *token, const struct event *event,
+                         bool is_replay)
 {
         const struct kickoffd *k = owner;
 
-        follower_vouch(node_follower(k->node), token, event);
+        follower_vouch(node_follower(k->node), token, event, is_replay);
 }
 
 static enum err start_admin(struct kickoffd *k, const char **ret_why)

@@ -335,14 +335,14 @@ Test(follower_core, what_a_producer_was_told_of_must_be_in_the_log)
         struct token vouched = { 7, 4, 40 };
         struct follower_actions actions;
 
-        follower_core_vouch(&core, &vouched);
+        follower_core_vouch(&core, &vouched, false);
         cr_assert(token_equal(follower_core_witness(&core), &vouched));
         actions = plain(&core, FOLLOWER_TICK, 2000);
         actions = told(&core, FOLLOWER_HEAD, (struct token){ 7, 3, 30 }, actions.request, 2001);
         cr_assert(eq(int, actions.ask, FOLLOWER_ASK_STATE));
 
         core = following(); /* refilled by somebody who did not know */
-        follower_core_vouch(&core, &vouched);
+        follower_core_vouch(&core, &vouched, false);
         message(&core, make_entry(7, 4, 41, 30), 1500);
         cr_assert(eq(u64, core.head.seq, 3));
         actions = told(&core, FOLLOWER_HEAD, (struct token){ 7, 4, 41 }, core.request, 1501);
@@ -350,14 +350,32 @@ Test(follower_core, what_a_producer_was_told_of_must_be_in_the_log)
 
         core = following(); /* a question from before is no proof */
         actions = plain(&core, FOLLOWER_TICK, 2000);
-        follower_core_vouch(&core, &vouched);
+        follower_core_vouch(&core, &vouched, false);
         actions = told(&core, FOLLOWER_HEAD, (struct token){ 7, 3, 30 }, actions.request, 2001);
         cr_assert(actions.confirmed);
         cr_assert(eq(sz, message(&core, make_entry(7, 4, 40, 30), 2002).deliver_n, 1));
         cr_assert(token_equal(follower_core_witness(&core), &core.head));
 
-        follower_core_vouch(&core, &(struct token){ 6, 9, 90 }); /* of an epoch that is over */
+        follower_core_vouch(&core, &(struct token){ 6, 9, 90 },
+                            false); /* of an epoch that is over */
         cr_assert(token_equal(follower_core_witness(&core), &core.head));
+}
+
+/* Two primaries at once: the one we wrote to has another log than the one we look a request up in.
+ */
+Test(follower_core, an_old_request_found_again_does_not_take_the_place_of_what_was_vouched_for)
+{
+        struct follower_core core = following();
+        struct token vouched = { 7, 4, 40 }, found = { 7, 6, 61 };
+
+        follower_core_vouch(&core, &vouched, false);
+        follower_core_vouch(&core, &found, true);
+        cr_assert(token_equal(follower_core_witness(&core), &vouched));
+        cr_assert(eq(int, plain(&core, FOLLOWER_TICK, 2000).ask, FOLLOWER_ASK_STATE));
+
+        core = following(); /* alone, it is vouched for as any other */
+        follower_core_vouch(&core, &found, true);
+        cr_assert(token_equal(follower_core_witness(&core), &found));
 }
 
 Test(follower_core, a_gap_heard_of_after_the_question_outlives_the_answer)

@@ -387,9 +387,12 @@ static int run_chosen(struct fault **chosen, size_t n, bool json, const char *ma
 {
         struct outcome *outcomes = calloc(n, sizeof(*outcomes));
         unsigned counts[3] = { 0 }, known = 0;
-        char base[64] = "/tmp/kickoff-faults-XXXXXX";
+        const char *tmp = getenv("TMPDIR");
+        char base[64];
         json_t *array = json_array();
 
+        check((size_t)snprintf(base, sizeof(base), "%s/kickoff-faults-XXXXXX",
+                               tmp != NULL && tmp[0] != '\0' ? tmp : "/tmp") < sizeof(base));
         check(outcomes != NULL && mkdtemp(base) != NULL);
         for (size_t i = 0; i < n; i++) {
                 outcomes[i] = run_fault(chosen[i], base);

@@ -152,7 +152,7 @@ static void feed(struct world *world, struct node *node, const struct follower_i
 }
 
 void sim_node_vouch(struct world *world, struct node *node, const struct token *token,
-                    const struct event *event)
+                    const struct event *event, bool is_replay)
 {
         struct rank rank = { token_generation(event->epoch), event->state.version };
         struct rank *told = &node->told[(unsigned)(event->state.event[1] - '0')];
@@ -163,7 +163,7 @@ void sim_node_vouch(struct world *world, struct node *node, const struct token *
                 return;
         record = event_format(event);
         check(record != NULL);
-        follower_core_vouch(&node->core, token);
+        follower_core_vouch(&node->core, token, is_replay);
         if (token->epoch != node->core.head.epoch &&
             !book_holds(node->book, record, strlen(record)))
                 follower_core_distrust(&node->core);

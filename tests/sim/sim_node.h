@@ -57,7 +57,7 @@ void sim_node_on_message(struct world *world, struct node *node, struct entry *e
 
 /* A producer is being told that this is committed: as follower_vouch(). */
 void sim_node_vouch(struct world *world, struct node *node, const struct token *token,
-                    const struct event *event);
+                    const struct event *event, bool is_replay);
 
 void sim_node_crash(struct world *world, struct node *node, uint64_t back_in_ms);
 void sim_node_drain(struct world *world, struct node *node, uint32_t within_ms, uint32_t over_ms);

@@ -63,7 +63,7 @@ static void again(struct world *world, struct wish *wish)
 
 static void told(struct world *world, struct wish *wish)
 {
-        sim_node_vouch(world, wish->node, &wish->result, &wish->after);
+        sim_node_vouch(world, wish->node, &wish->result, &wish->after, wish->version == 0);
         invariants_acknowledged(world, wish->key, &wish->result, wish->version,
                                 wish->has_if_version && wish->version != 0 ? wish->if_version + 1
                                                                            : 0);

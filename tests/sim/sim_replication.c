@@ -130,6 +130,8 @@ static void stream(struct world *world, struct server *replica)
         if (faults_strike(world, FAULT_REPLICA_LAG))
                 in_ms = world_random(world, 1, 3000);
         at_ms = world->now_ms + in_ms;
+        if (master->still_until_ms > world->now_ms)
+                at_ms = master->still_until_ms + in_ms; /* what its disk has not, it sends nobody */
         if (at_ms < replica->last_stream_ms)
                 at_ms = replica->last_stream_ms;
         replica->last_stream_ms = at_ms;
