@@ -29,7 +29,7 @@
 #define DRAIN_TICK_MS     50  /* told in lumps of so long, at least */
 #define DRAIN_SPAN_MIN_MS 250 /* a few ticks, and the jitter of a network */
 #define DRAIN_SPAN_MAX_MS 10000
-#define DRAIN_GRACE_MS    1000 /* to close by itself, after the moment it drew has come */
+#define DRAIN_GRACE_MS    3000 /* to close by itself, after the moment it drew has come */
 #define DRAIN_LAST_MS     500  /* before the end: a tenth of within_ms, but no more than this */
 
 struct drain {

@@ -271,6 +271,26 @@ static enum err read_page(struct admin *admin, seqno after, struct witness *log,
         return err != OK ? err : log->failed ? ERR_NOMEM : OK;
 }
 
+enum err admin_drain(struct admin *admin, const char *node, unsigned within_ms)
+{
+        json_t *body, *json = NULL;
+        char path[160], within[24];
+        int status = 0;
+        enum err err;
+
+        snprintf(path, sizeof(path), "/v1/nodes/%s/drain", node);
+        snprintf(within, sizeof(within), "%ums", within_ms);
+        body = json_pack("{s:s}", "within", within);
+        if (body == NULL)
+                return ERR_NOMEM;
+        err = post(admin, path, NULL, body, &status, &json);
+        json_decref(body);
+        json_decref(json);
+        if (err != OK)
+                return err;
+        return status == 202 ? OK : ERR_INVALID; /* quote_answer has said why */
+}
+
 enum err admin_read_log(struct admin *admin, seqno after, struct witness *log)
 {
         for (;;) {

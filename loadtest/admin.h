@@ -36,5 +36,7 @@ must_check enum err admin_make(struct admin *admin, const char *event, uint32_t 
  * NULL = start. */
 must_check enum err admin_change(struct admin *admin, const char *event, const char *stage,
                                  uint64_t version, struct token *ret_token, uint64_t *ret_version);
+/* POST /v1/nodes/NODE/drain: it sends its devices away and ends by itself, within that time. */
+must_check enum err admin_drain(struct admin *admin, const char *node, unsigned within_ms);
 /* All of the log after `after`, up to its head. */
 must_check enum err admin_read_log(struct admin *admin, seqno after, struct witness *log);

@@ -323,12 +323,6 @@ void nodes_kill(struct nodes *nodes, unsigned i)
         node->pid = 0;
 }
 
-void nodes_ask_to_end(struct nodes *nodes, unsigned i)
-{
-        if (nodes->all[i].pid > 0)
-                kill(nodes->all[i].pid, SIGTERM);
-}
-
 bool nodes_has_ended(struct nodes *nodes, unsigned i, int *ret_status)
 {
         if (!has_ended(&nodes->all[i]))

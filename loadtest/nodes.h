@@ -36,8 +36,7 @@ const char *nodes_admin(const struct nodes *nodes);            /* the keeper's *
 const char *nodes_url(const struct nodes *nodes, unsigned i);  /* ws://127.0.0.1:PORT */
 void nodes_targets(const struct nodes *nodes, struct net_target targets[NET_TARGETS_MAX]);
 
-void nodes_kill(struct nodes *nodes, unsigned i);       /* -9; returns when it is gone */
-void nodes_ask_to_end(struct nodes *nodes, unsigned i); /* SIGTERM; returns at once */
+void nodes_kill(struct nodes *nodes, unsigned i); /* -9; returns when it is gone */
 /* True once it has ended; *ret_status as waitpid() has it. */
 bool nodes_has_ended(struct nodes *nodes, unsigned i, int *ret_status);
 /* The same node again, on the same port; returns at once. */

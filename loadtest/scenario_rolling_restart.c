@@ -1,5 +1,6 @@
-/* loadtest/scenario_rolling_restart.c -- nodes are restarted one after the other while signals go
- * out. Others' nodes are restarted by whoever runs them, while this looks on for --for. */
+/* loadtest/scenario_rolling_restart.c -- nodes are told to drain, each by an operator who asks
+ * another one, and restarted, one after the other while signals go out. Others' nodes are restarted
+ * by whoever runs them, while this looks on for --for. */
 #include "loadtest/play.h"
 
 #include <stdio.h>
@@ -7,11 +8,12 @@
 
 #include "base/clock.h"
 
+#define DRAIN_WITHIN_MS 30000
 #define END_PATIENCE_MS 120000 /* a drain may take its time */
 
 struct restarts {
         unsigned asked, in_order, again; /* nodes */
-        double longest_s;                /* from SIGTERM to its end */
+        double longest_s;                /* from the order to its end */
 };
 
 static bool all_in(const struct play *play, const struct swarm_counts *counts, void *unused)
@@ -54,13 +56,16 @@ static bool restart(struct play *play, unsigned i, struct restarts *restarts)
         int status = 0;
 
         snprintf(label, sizeof(label), "%s down", nodes_name(play->nodes, i));
-        progress_say(&play->progress, "SIGTERM to %s", nodes_name(play->nodes, i));
+        progress_say(&play->progress, "kickoff drain %s", nodes_name(play->nodes, i));
         if (i == 0)
                 play_zero(play, label);
         else
                 play_mark(play, label);
         restarts->asked++;
-        nodes_ask_to_end(play->nodes, i);
+        if (admin_drain(&play->admin, nodes_name(play->nodes, i), DRAIN_WITHIN_MS) != OK) {
+                play->account->report.trouble = play->admin.why;
+                return false;
+        }
         if (!wait_end(play, i, &status))
                 return false;
         took_s = play_s(play) - began_s;
@@ -123,7 +128,8 @@ static enum err run(const struct wishes *wishes, struct account *accounts, unsig
                      (double)account->report.stages + 1);
         account_tile(account, "moves", "times a device moved to another node", "",
                      (double)counts->reconnects);
-        account_tile(account, "longest_end_s", "from SIGTERM to the end of a node, at most", "s",
+        account_tile(account, "longest_end_s",
+                     "from the order to drain to the end of a node, at most", "s",
                      restarts.longest_s);
         account_figure(account, "asked_to_end", "nodes asked to end", "", restarts.asked);
         account_figure(account, "ended_in_order", "of these, ended in order", "",
@@ -172,8 +178,8 @@ const struct scenario scenario_rolling_restart = {
         .name = "rolling-restart",
         .title = "Nodes are restarted under signals",
         .sentence =
-            "Nodes are ended in order and started again, one after the other, while signals go "
-            "out.",
+            "Nodes are told to drain, end, and are started again, one after the other, while "
+            "signals go out.",
         .promise = "no device has a gap, and none loses its node without having been asked to move",
         .defaults = { { "nodes", "3" },
                       { "devices", "6000" },

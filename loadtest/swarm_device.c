@@ -111,7 +111,9 @@ static bool send_frame(struct swarm *swarm, struct device *device, enum ws_opcod
         n = ws_client_frame(frame, opcode, payload, len, mask);
         if (send(device->fd, frame, n, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)n)
                 return true;
-        swarm_device_lose(swarm, device);
+        /* What the node said before it closed is still to be read, and tells whether it was in order. */
+        if (errno != EPIPE && errno != ECONNRESET)
+                swarm_device_lose(swarm, device);
         return false;
 }
 
@@ -298,7 +300,8 @@ static void on_close(struct swarm *swarm, struct device *device, uint16_t code)
         }
         counts(swarm)->closed_by_node++;
         counts(swarm)->too_slow += code == close_table[CLOSE_TOO_SLOW].code;
-        if (send_frame(swarm, device, WS_CLOSE, payload, code == 1005 ? 0 : 2))
+        if (send_frame(swarm, device, WS_CLOSE, payload, code == 1005 ? 0 : 2) ||
+            device->state == DEVICE_OPEN)
                 swarm_device_come_back(swarm, device, 0);
 }
 
@@ -422,6 +425,8 @@ void swarm_device_goodbye(struct swarm *swarm, struct device *device)
                 if (send_frame(swarm, device, WS_CLOSE, normal, sizeof(normal))) {
                         counts(swarm)->open--;
                         device->state = DEVICE_CLOSING;
+                } else if (device->state == DEVICE_OPEN) {
+                        swarm_device_release(swarm, device); /* the node has closed before */
                 }
         }
         if (device->state == DEVICE_CONNECTING || device->state == DEVICE_UPGRADING)
