@@ -42,11 +42,11 @@ FAULT(
         scene_close(s);
 }
 
-#define DRAIN_MS 2000 /* as gateway/main.c: devices are told within the first half of it */
+#define DRAIN_MS 2000 /* so few devices are told at once, and leave within a moment: gateway/drain.h */
 
 FAULT(
     26, "SIGTERM to a node in the midst of signals",
-    "its devices are told goaway, spread over 1 s, and move without a gap; no new ones; it ends within 2 s + 5 s "
+    "its devices are told goaway, at a pace, and move without a gap; no new ones; it ends within 2 s + 5 s "
     "(line 10)",
     .quick = true)
 {
