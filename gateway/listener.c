@@ -26,24 +26,34 @@
 #include "base/log.h"
 #include "gateway/gateway_metrics.h"
 
-#define PAUSE_MS        100
-#define BACKLOG         65535 /* the kernel cuts it to net.core.somaxconn */
-#define USER_TIMEOUT_MS 20000 /* sent, and not acknowledged for so long: the peer is gone */
-#define SEND_BUFFER     65536 /* bounds what the kernel holds for a reader that does not read */
-#define RECEIVE_BUFFER  16384 /* heads and device messages are small */
+#define PAUSE_MS       100
+#define BACKLOG        65535 /* the kernel cuts it to net.core.somaxconn */
+#define SEND_BUFFER    65536 /* bounds what the kernel holds for a reader that does not read */
+#define RECEIVE_BUFFER 16384 /* heads and device messages are small */
 
-/* Who vanishes while nothing is sent to it is asked after 12, 15 and 18 s, and gone after 21. Not
+/* With `dead_after` 45 s, who vanishes while nothing is sent to it is asked after 12, 15 and 18 s,
+ * and gone after 21; who acknowledges nothing that was sent, after 20 s (TCP_USER_TIMEOUT). Not
  * sooner and not later, for two reasons:
  * - With TCP_USER_TIMEOUT, Linux does not count questions: the first that is due after that time
  * ends the connection, if only one has gone unanswered (net/ipv4/tcp_timer.c). So three must have
  * been asked by then, or one lost packet costs a living device its session.
- * - As soon as something is sent, it stops asking, and waits USER_TIMEOUT_MS for the
- * acknowledgement. That may be just before 21 s, which makes 41: freed within 45 s, whatever is
- * sent when. It costs 2 small packets in 12 s per idle session; tests/faults/cases_devices.c cuts
- * the wire. */
-#define KEEP_IDLE_S     12
-#define KEEP_INTERVAL_S 3
-#define KEEP_COUNT      3
+ * - As soon as something is sent, it stops asking, and waits those 20 s for the acknowledgement.
+ * That may be just before 21 s, which makes 41: freed within 45 s, whatever is sent when. It costs
+ * 2 small packets in 12 s per idle session; tests/faults/cases_devices.c cuts the wire. */
+#define KEEP_COUNT 3
+
+struct keep_alive {
+        int user_timeout_ms, idle_s, interval_s;
+};
+
+static struct keep_alive keep_alive_for(uint32_t dead_after_ms)
+{
+        uint32_t interval_s = dead_after_ms / 15 / 1000;
+
+        return (struct keep_alive){ .user_timeout_ms = (int)(dead_after_ms / 9 * 4),
+                                    .idle_s = (int)(dead_after_ms / 15 * 4 / 1000),
+                                    .interval_s = (int)(interval_s > 0 ? interval_s : 1) };
+}
 
 /* A writer is told of room only when less than this waits to be sent, and takes no more than this:
  * so a reader that has stopped holds 16 KiB of kernel memory beyond what is under way to it, not
@@ -174,8 +184,9 @@ static int set_option(int fd, int level, int option, int value)
 }
 
 /* -1 with errno set, or the socket. */
-static int open_listening(const struct addrinfo *address)
+static int open_listening(const struct addrinfo *address, uint32_t dead_after_ms)
 {
+        const struct keep_alive keep = keep_alive_for(dead_after_ms);
         int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
         if (fd < 0)
@@ -185,14 +196,14 @@ static int open_listening(const struct addrinfo *address)
             set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1) != 0 ||
             set_option(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER) != 0 ||
             set_option(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER) != 0 ||
-            set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S) != 0 ||
-            set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_INTERVAL_S) != 0 ||
+            set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, keep.idle_s) != 0 ||
+            set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, keep.interval_s) != 0 ||
             set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT) != 0 ||
             set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_LOW_WATER) != 0 ||
             /* A signal is one small send: it must not wait for the ack of the one before (Nagle).
              */
             set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) != 0 ||
-            set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS) != 0 ||
+            set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, keep.user_timeout_ms) != 0 ||
             bind(fd, address->ai_addr, address->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
                 int error = errno;
 
@@ -223,7 +234,7 @@ static enum err open_on(struct listener *listener, const char **ret_why)
                 *ret_why = why;
                 return ERR_IO;
         }
-        listener->fd = open_listening(addresses);
+        listener->fd = open_listening(addresses, listener->options.dead_after_ms);
         error = errno;
         freeaddrinfo(addresses);
         if (listener->fd < 0) {

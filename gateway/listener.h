@@ -29,9 +29,14 @@ typedef unsigned listener_batch_fn(void *owner);
 #define LISTENER_FDS_FOR_GUESTS 128
 #define LISTENER_FDS_FOR_NODE   64
 
+#define LISTENER_DEAD_AFTER_MS     45000 /* design: dead peers freed within 45 s */
+#define LISTENER_DEAD_AFTER_MIN_MS 15000 /* below that, three lost packets would be one bad second */
+#define LISTENER_DEAD_AFTER_MAX_MS (600 * 1000)
+
 struct listener_options {
         const char *host;
-        uint16_t port; /* 0 = any */
+        uint16_t port;          /* 0 = any */
+        uint32_t dead_after_ms; /* a peer that vanished is noticed within this */
         listener_accepted_fn *on_accepted;
         listener_batch_fn *batch;
         void *owner;

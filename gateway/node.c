@@ -250,6 +250,7 @@ static enum err start_workers(struct node *node, const char **ret_why)
                 .port = options->listen.port,
                 .ping_ms = options->ping_ms,
                 .lifetime_ms = options->lifetime_ms,
+                .dead_after_ms = options->dead_after_ms,
                 .guard_ms = options->guard_ms,
                 .ack_spread_ms = options->ack_spread_ms,
                 .ring_capacity = RING_CAPACITY_DEFAULT,

@@ -37,7 +37,7 @@ struct options {
         char admin_token[ADMIN_TOKEN_MAX + 1]; /* empty = none */
         uint64_t max_devices;
         enum sender_io io;
-        uint32_t ping_ms, lifetime_ms, guard_ms, drain_ms, ack_spread_ms;
+        uint32_t ping_ms, dead_after_ms, lifetime_ms, guard_ms, drain_ms, ack_spread_ms;
         const char *origins[ORIGINS_MAX];
         unsigned n_origins;
         struct address_ranges proxies; /* who speaks PROXY first */

@@ -361,6 +361,10 @@ enum err worker_create(const struct worker_options *options, struct worker **ret
         if (err == OK) {
                 const struct listener_options listen = { .host = options->host,
                                                          .port = options->port,
+                                                         .dead_after_ms =
+                                                             options->dead_after_ms > 0
+                                                                 ? options->dead_after_ms
+                                                                 : LISTENER_DEAD_AFTER_MS,
                                                          .on_accepted = on_accepted,
                                                          .batch = accept_batch,
                                                          .owner = worker };

@@ -34,6 +34,7 @@ struct worker_options {
         uint16_t port;
         char node[NODE_NAME_MAX + 1];
         uint32_t ping_ms, lifetime_ms, ack_spread_ms;
+        uint32_t dead_after_ms; /* a peer that vanished is freed within this; 0 = 45 s */
         uint32_t guard_ms; /* no session ends by itself so close to a planned start; 0 = no matter */
         uint64_t max_devices; /* share of this worker */
         size_t ring_capacity; /* 0 = RING_CAPACITY_DEFAULT */
