@@ -125,7 +125,7 @@ class Nodes(Servers):
             return machine.spawn(
                 [os.path.join(self.args.bin, "kickoffd"), "--listen", f"127.0.0.1:{port}", "--admin",
                  f"127.0.0.1:{admin}", "--name", name, "--data", os.path.join(self.scratch, name),
-                 "--workers", "1", "--ping", "1h", "--lifetime", "4h", "--ack-spread", self.args.ack_spread,
+                 "--workers", "1", "--ping", "1h", "--dead-after", "10m", "--lifetime", "4h", "--ack-spread", self.args.ack_spread,
                  *more, *self.args.node_option],
                 ends_with=signal.SIGTERM, stdout=log, stderr=log)
 
