@@ -77,13 +77,31 @@ static inline bool test_wait_devices(const struct worker *worker, uint64_t devic
 /* --- the socket --------------------------------------------------------------------------------
  */
 
-static inline int client_connect_with(const struct worker *worker, int receive_buffer)
+/* An interrupted connect() goes on by itself (POSIX, connect): it is over when the socket is
+ * writable, and well if it holds no error. sender_destroy() in this thread may interrupt
+ * (sender.h). */
+static inline int client_finish_connect(int fd)
+{
+        struct pollfd poller = { .fd = fd, .events = POLLOUT };
+        socklen_t len = sizeof(int);
+        int error = 0, n;
+
+        do
+                n = poll(&poller, 1, 10000);
+        while (n < 0 && errno == EINTR);
+        if (n != 1 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+                return -1;
+        errno = error;
+        return error == 0 ? 0 : -1;
+}
+
+static inline int client_connect_to(uint16_t port, int receive_buffer)
 {
         struct sockaddr_in address = { .sin_family = AF_INET,
-                                       .sin_port = htons(worker_port(worker)),
+                                       .sin_port = htons(port),
                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         const struct timeval limit = { .tv_sec = 10 };
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, result;
 
         cr_assert(ge(int, fd, 0));
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -91,8 +109,16 @@ static inline int client_connect_with(const struct worker *worker, int receive_b
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
         if (receive_buffer > 0)
                 setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
-        cr_assert(zero(int, connect(fd, (struct sockaddr *)&address, sizeof(address))));
+        result = connect(fd, (struct sockaddr *)&address, sizeof(address));
+        if (result != 0 && errno == EINTR)
+                result = client_finish_connect(fd);
+        cr_assert(zero(int, result), "connect: %s", strerror(errno));
         return fd;
+}
+
+static inline int client_connect_with(const struct worker *worker, int receive_buffer)
+{
+        return client_connect_to(worker_port(worker), receive_buffer);
 }
 
 static inline int client_connect(const struct worker *worker)

@@ -1,7 +1,6 @@
 /* What accepted sockets inherit from the listening one. */
 #include "gateway/listener.h"
 
-#include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,6 +8,8 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <event2/event.h>
+
+#include "tests/gateway/client.h"
 
 struct arrivals {
         struct event_base *base;
@@ -28,17 +29,6 @@ static unsigned one(void *owner)
 {
         (void)owner;
         return 1;
-}
-
-static int connect_to(uint16_t port)
-{
-        struct sockaddr_in address = { .sin_family = AF_INET,
-                                       .sin_port = htons(port),
-                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-        cr_assert(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
-        return fd;
 }
 
 static int option(int fd, int which)
@@ -71,7 +61,7 @@ Test(listener, a_peer_that_vanished_is_noticed_within_dead_after_and_asked_three
 
                 cr_assert(
                     eq(int, (int)listener_create(arrivals.base, &options, &listener, &why), OK));
-                device = connect_to(listener_port(listener));
+                device = client_connect_to(listener_port(listener), 0);
                 event_base_dispatch(arrivals.base);
                 idle_ms = option(arrivals.fd, TCP_KEEPIDLE) * 1000;
                 interval_ms = option(arrivals.fd, TCP_KEEPINTVL) * 1000;
