@@ -22,6 +22,18 @@ uint32_t order_rate(uint64_t devices, unsigned others, uint32_t within_ms)
         return rate < ORDER_RATE_MAX ? (uint32_t)rate : ORDER_RATE_MAX;
 }
 
+uint32_t order_over_ms(uint64_t devices, uint32_t rate)
+{
+        uint64_t over_ms = devices * 1000 / rate;
+
+        return over_ms < UINT32_C(1) << 30 ? (uint32_t)over_ms : UINT32_C(1) << 30;
+}
+
+uint32_t order_told_by_ms(uint32_t within_ms)
+{
+        return within_ms - within_ms / 4;
+}
+
 bool order_holds(const struct order *order, int64_t started, int64_t now)
 {
         int64_t age = now - order->given;

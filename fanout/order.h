@@ -43,6 +43,10 @@ struct order {
  * than ORDER_NODE_RATE_MAX. With no other node there is nobody to spare: told in half of the time.
  * Pure. */
 uint32_t order_rate(uint64_t devices, unsigned others, uint32_t within_ms);
+/* The time in which `devices` are told at `rate` a second; 12 days at most. Pure. */
+uint32_t order_over_ms(uint64_t devices, uint32_t rate);
+/* Of `within_ms`: when all have been told at the latest, whatever the rate. Pure. */
+uint32_t order_told_by_ms(uint32_t within_ms);
 /* Is it for the run of a node that began at `started`, and still valid? Pure. */
 bool order_holds(const struct order *order, int64_t started, int64_t now);
 

@@ -2,6 +2,7 @@
 #include "gateway/drain.h"
 
 #include "base/check.h"
+#include "fanout/order.h"
 
 static uint64_t elapsed(const struct drain *drain, uint64_t now_ms)
 {
@@ -12,11 +13,6 @@ static uint64_t elapsed(const struct drain *drain, uint64_t now_ms)
 static uint64_t slot_ms(const struct drain *drain, uint32_t k)
 {
         return (uint64_t)drain->over_ms * k / drain->n;
-}
-
-static uint32_t all_told_by(const struct drain *drain)
-{
-        return drain->within_ms - drain->within_ms / 4;
 }
 
 static uint32_t last_ms(const struct drain *drain)
@@ -44,20 +40,13 @@ void drain_begin(struct drain *drain, uint32_t n, uint32_t within_ms, uint32_t o
                                  .span_ms = span_ms };
 }
 
-uint32_t drain_over(uint64_t devices, uint32_t rate)
-{
-        uint64_t over_ms = devices * 1000 / rate;
-
-        return over_ms < UINT32_C(1) << 30 ? (uint32_t)over_ms : UINT32_C(1) << 30;
-}
-
 uint32_t drain_due(const struct drain *drain, uint64_t now_ms)
 {
         uint64_t at = elapsed(drain, now_ms), by_now;
 
         if (drain->told == drain->n)
                 return 0;
-        if (at >= all_told_by(drain) || at >= drain->over_ms)
+        if (at >= order_told_by_ms(drain->within_ms) || at >= drain->over_ms)
                 return drain->n - drain->told;
         by_now = at * drain->n / drain->over_ms + 1; /* the first has its slot at once */
         return by_now > drain->told ? (uint32_t)(by_now - drain->told) : 0;
@@ -90,8 +79,8 @@ uint32_t drain_next_in_ms(const struct drain *drain, uint64_t now_ms)
         if (drain->told < drain->n) {
                 uint64_t slot = slot_ms(drain, drain->told);
 
-                if (slot > all_told_by(drain))
-                        slot = all_told_by(drain);
+                if (slot > order_told_by_ms(drain->within_ms))
+                        slot = order_told_by_ms(drain->within_ms);
                 if (slot < next)
                         next = slot;
         }

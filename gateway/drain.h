@@ -39,11 +39,9 @@ struct drain {
 };
 
 /* `n` devices are to leave `within_ms`, told over `over_ms`: that of the whole node, its devices by
- * its rate (drain_over). */
+ * its rate (order_over_ms). */
 void drain_begin(struct drain *drain, uint32_t n, uint32_t within_ms, uint32_t over_ms,
                  uint64_t now_ms);
-/* The time in which `devices` are told at `rate` a second; 12 days at most. */
-uint32_t drain_over(uint64_t devices, uint32_t rate);
 
 /* How many are to be told now, each with drain_tell(). */
 uint32_t drain_due(const struct drain *drain, uint64_t now_ms);

@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "fanout/order.h"
 #include "fanout/presence.h"
-#include "gateway/drain.h"
 #include "gateway/node.h"
 
 struct leaving {
@@ -33,7 +32,7 @@ static uint32_t left_ms(const struct leaving *leaving)
 static void go(struct leaving *leaving)
 {
         uint64_t devices = node_devices(leaving->node);
-        uint32_t within_ms = left_ms(leaving), over_ms = drain_over(devices, leaving->rate);
+        uint32_t within_ms = left_ms(leaving), over_ms = order_over_ms(devices, leaving->rate);
 
         log_info("DRAIN-PACED", "devices=%llu rate=%u over_ms=%u within_ms=%u",
                  (unsigned long long)devices, leaving->rate, over_ms, within_ms);

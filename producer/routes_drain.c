@@ -101,7 +101,7 @@ static json_t *describe(const struct draining *draining, const struct presence *
 {
         const struct order *order = &draining->order;
         int64_t until = already ? node->leaves : order->given + order->within_ms;
-        uint64_t told_ms = order->rate != 0 ? node->devices * 1000 / order->rate : 0;
+        uint64_t told_ms = order->rate != 0 ? order_over_ms(node->devices, order->rate) : 0;
         char text[CLOCK_RFC3339_SIZE], started[CLOCK_RFC3339_SIZE];
         json_t *made;
 
@@ -126,7 +126,7 @@ static json_t *describe(const struct draining *draining, const struct presence *
                     made, "warning",
                     json_string(
                         "The other nodes have room for fewer devices than this one holds."));
-        else if (told_ms > order->within_ms - order->within_ms / 4)
+        else if (told_ms > order_told_by_ms(order->within_ms))
                 (void)json_object_set_new(
                     made, "warning",
                     json_string(

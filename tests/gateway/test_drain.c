@@ -8,6 +8,7 @@
 #include <criterion/new/assert.h>
 
 #include "base/check.h"
+#include "fanout/order.h"
 
 #define BEGAN 5000000u
 
@@ -129,7 +130,7 @@ Test(drain, arrivals_elsewhere_are_level_even_when_this_node_is_gone_before)
 
 Test(drain, workers_of_one_node_share_its_rate_by_what_they_have)
 {
-        uint32_t last, over = drain_over(3000, 300), per_s[20] = { 0 };
+        uint32_t last, over = order_over_ms(3000, 300), per_s[20] = { 0 };
         struct told *many = play(2500, 30000, over, &last), *few = play(500, 30000, over, &last);
 
         cr_assert(eq(u32, over, 10000));
@@ -176,7 +177,7 @@ Test(drain, the_last_word_is_said_before_the_end)
 
 Test(drain, a_rate_says_how_long_it_takes)
 {
-        cr_assert(eq(u32, drain_over(18500, 1850), 10000));
-        cr_assert(eq(u32, drain_over(0, 1), 0));
-        cr_assert(eq(u32, drain_over(UINT32_MAX, 1), UINT32_C(1) << 30));
+        cr_assert(eq(u32, order_over_ms(18500, 1850), 10000));
+        cr_assert(eq(u32, order_over_ms(0, 1), 0));
+        cr_assert(eq(u32, order_over_ms(UINT32_MAX, 1), UINT32_C(1) << 30));
 }
