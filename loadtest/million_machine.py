@@ -154,6 +154,67 @@ def bytes_needed(args):
     return int(1.1 * (args.nodes * args.devices * (DEVICE_BYTES + FRAME_BYTES) + processes * PROCESS_BYTES))
 
 
+def packets_dropped():
+    """Since the machine was started: by a processor's queue of packets received, which on loopback is every
+    packet's way (net.core.netdev_max_backlog), and by listening sockets that were full."""
+    rows = read_text("/proc/net/softnet_stat").splitlines()
+    names, numbers = ([], [])
+    lines = read_text("/proc/net/netstat").splitlines()
+    for head, body in zip(lines[::2], lines[1::2]):
+        names, numbers = names + head.split()[1:], numbers + body.split()[1:]
+    return {"queue": sum(int(row.split()[1], 16) for row in rows),
+            "listen": int(dict(zip(names, numbers)).get("ListenDrops", 0))}
+
+
+def wanted_settings(args):
+    """{name: (value, why)} of the kernel's settings that are too small for this many on one machine."""
+    total, wanted = args.nodes * args.devices, {}
+
+    def at_least(name, value, why):
+        now = sysctl(name)
+        if now and now[0] < value:
+            wanted[name] = (str(value), f"{name} is {now[0]}: {why}")
+    at_least("net.core.netdev_max_backlog", max(1000, total),
+             "both ends of each connection are here, so each packet waits in a processor's one queue; it overflows, "
+             "and what was dropped is sent again after 0.2 s, 0.4 s, ... a minute")
+    at_least("net.core.somaxconn", 4096, "the connections that may wait to be accepted; others try again after 1 s")
+    at_least("net.ipv4.tcp_max_orphans", args.kill * args.devices * 2,
+             "killed nodes leave more sockets than the kernel finishes in order")
+    pages = sysctl("net.ipv4.tcp_mem")
+    if pages and total * FRAME_BYTES / 4096 > pages[1]:
+        want = int(total * FRAME_BYTES / 4096 * 1.5)
+        wanted["net.ipv4.tcp_mem"] = (f"{want} {want} {2 * want}", "a signal to all may put TCP under memory pressure")
+    return wanted
+
+
+class Settings:
+    """Those of wanted_settings() for as long as this lives, and then as they were."""
+
+    def __init__(self, wanted):
+        self.before = {}
+        try:
+            for name, (value, _) in wanted.items():
+                before = read_text(self.path(name)).strip()
+                self.write(name, value)
+                self.before[name] = before
+        except OSError:
+            self.restore()
+            raise
+
+    @staticmethod
+    def path(name):
+        return "/proc/sys/" + name.replace(".", "/")
+
+    def write(self, name, value):
+        with open(self.path(name), "w") as f:
+            f.write(value)
+
+    def restore(self):
+        for name, value in self.before.items():
+            self.write(name, value)
+        self.before = {}
+
+
 def obstacles(args, programs):
     """(what makes it impossible, what may spoil it), each a sentence that says what to do."""
     total, wrong, doubtful = args.nodes * args.devices, [], []
@@ -184,23 +245,13 @@ def obstacles(args, programs):
                      "address: sysctl -w net.ipv4.ip_local_port_range='10240 65000'")
     if os.getloadavg()[0] > 1:
         doubtful.append(f"others work on this machine, too (load {os.getloadavg()[0]:.1f}): times will tell of that")
-    backlog = sysctl("net.core.somaxconn")
-    if backlog and backlog[0] < 1024:
-        doubtful.append(f"only {backlog[0]} connections may wait to be accepted, the others try again after "
-                        "1 s: sysctl -w net.core.somaxconn=4096")
-    pages = sysctl("net.ipv4.tcp_mem")
-    if pages and total * FRAME_BYTES / 4096 > pages[1]:
-        want = int(total * FRAME_BYTES / 4096 * 1.5)
-        doubtful.append("a signal to all may put TCP under memory pressure: sysctl -w net.ipv4.tcp_mem="
-                        f"'{want} {want} {2 * want}'")
     if tracks_connections() and sysctl("net.netfilter.nf_conntrack_max")[0] < total * 1.2:
         wrong.append("netfilter tracks connections over loopback, and has no room for so many: let it leave "
                      "lo alone (a rule with notrack), or sysctl -w net.netfilter.nf_conntrack_max="
                      f"{int(total * 1.5)}")
-    orphans = sysctl("net.ipv4.tcp_max_orphans")
-    if orphans and orphans[0] < args.kill * args.devices:
-        doubtful.append("killed nodes leave more sockets than the kernel finishes in order: sysctl -w "
-                        f"net.ipv4.tcp_max_orphans={args.kill * args.devices * 2}")
+    if not args.prepare:
+        for name, (value, why) in wanted_settings(args).items():
+            doubtful.append(f"{why}: give --prepare, or sysctl -w {name}='{value}'")
     return wrong, doubtful
 
 

@@ -36,6 +36,7 @@ def rows(args, node, floor):
         row("CPU of the servers, until all were told, core s", lambda x: x["start_cpu"]["servers"]),
         row("CPU of the machine, until all were told, core s", lambda x: x["start_cpu"]["machine"]),
         row("CPU of the machine, until all had acknowledged, core s", lambda x: x["acked_cpu"]["machine"]),
+        row("packets dropped by the machine's own queue", lambda x: x["dropped"]["queue"], digits=0, ratio=False),
         row("cores of the servers at rest, all connected", lambda x: x["cores_connected"], digits=3, ratio=False),
     ]
 
@@ -57,6 +58,9 @@ def page(args, info, node, floor):
             f"{info['devices']:,} devices on {args.nodes} nodes of {args.devices:,}; the whole took {info['took_s'] / 60:.1f} min.", "",
             "| what | floor | kickoffd | ratio | reach |", "|---|---|---|---|---|"]
     text += [f"| {' | '.join(cells)} |" for cells in rows(args, node, floor)]
+    if info["set_meanwhile"]:
+        text += ["", "Set for the time of the run (`--prepare`): "
+                 + ", ".join(f"{name} {value}" for name, value in info["set_meanwhile"].items()) + "."]
     text += [""]
     for side in (node, floor):
         text += [f"- {'' if j['kept'] else '**not**: '}{j['sentence']}" for j in (side or {}).get("judgements", [])]
