@@ -2,9 +2,10 @@
  * what the routes mean. What evhttp answers by itself is httpd_wire.c's business.
  *
  * Happy path: on_request -> a struct httpd_request around evhttp's own -> token -> route -> handler
- * -> one httpd_reply, now or later, which ends the struct. While a handler thinks, evhttp neither
- * reads nor writes, so a client that went away is usually found out by the reply; should evhttp
- * drop the connection before, on_close hears of it, and the reply then only frees. */
+ * -> one httpd_reply, now or later, which ends the struct, or a stream (httpd_stream.c). While a
+ * handler thinks, evhttp neither reads nor writes, so a client that went away is usually found out
+ * by the reply; should evhttp drop the connection before, on_close hears of it, and the reply then
+ * only frees. */
 #include "base/httpd.h"
 
 #include <errno.h>
@@ -23,32 +24,11 @@
 #include <event2/keyvalq_struct.h>
 #include <openssl/crypto.h>
 
+#include "base/httpd_inside.h"
 #include "base/httpd_wire.h"
 
 #define HEADERS_MAX       16384 /* bytes */
 #define DEFAULT_TIMEOUT_S 30
-
-struct httpd_request {
-        LIST_ENTRY(httpd_request) entry;
-        struct httpd *httpd;
-        struct evhttp_request *raw;                 /* ours to free once `gone` */
-        bool gone;                                  /* the connection does not exist any more */
-        char *placeholders[HTTPD_PLACEHOLDERS_MAX]; /* point into `path` */
-        char *path;                                 /* copy, cut up and decoded in place */
-        struct evkeyvalq query;
-        char peer[64];
-};
-
-struct httpd {
-        struct event_base *base;
-        struct evhttp *http;
-        struct evhttp_bound_socket *bound;
-        const struct httpd_route *routes;
-        size_t n;
-        const char *token;
-        void *owner;
-        LIST_HEAD(, httpd_request) unanswered;
-};
 
 /* --- paths --------------------------------------------------------------------------------- */
 
@@ -236,7 +216,7 @@ static void dispatch(struct httpd *httpd, struct httpd_request *request)
                                     NULL);
 }
 
-static void request_free(struct httpd_request *request)
+void httpd_request_free(struct httpd_request *request)
 {
         LIST_REMOVE(request, entry);
         evhttp_clear_headers(&request->query);
@@ -250,6 +230,8 @@ static void on_close(struct evhttp_connection *connection, void *arg)
 
         (void)connection;
         request->gone = true;
+        if (request->on_stream_close != NULL)
+                httpd_stream_gone(request);
 }
 
 static struct httpd_request *request_create(struct httpd *httpd, struct evhttp_request *raw)
@@ -337,6 +319,12 @@ void httpd_add_header(struct httpd_request *request, const char *name, const cha
         (void)evhttp_add_header(evhttp_request_get_output_headers(request->raw), name, value);
 }
 
+void httpd_add_common_headers(struct httpd_request *request)
+{
+        httpd_add_header(request, "Cache-Control", "no-store");
+        httpd_add_header(request, "X-Content-Type-Options", "nosniff");
+}
+
 /* Lets go of the request: evhttp sends it, and frees it afterwards. */
 static void give(struct httpd_request *request, int status, struct evbuffer *body)
 {
@@ -349,7 +337,7 @@ static void give(struct httpd_request *request, int status, struct evbuffer *bod
                 raw->flags &= ~EVHTTP_USER_OWNED;
                 httpd_wire_send(raw, status, body);
         }
-        request_free(request);
+        httpd_request_free(request);
 }
 
 void httpd_reply(struct httpd_request *request, int status, const char *content_type,
@@ -365,8 +353,7 @@ void httpd_reply(struct httpd_request *request, int status, const char *content_
         }
         if (content_type != NULL)
                 httpd_add_header(request, "Content-Type", content_type);
-        httpd_add_header(request, "Cache-Control", "no-store");
-        httpd_add_header(request, "X-Content-Type-Options", "nosniff");
+        httpd_add_common_headers(request);
         if (head && status != 204 && status != 304) {
                 char number[24];
 
@@ -445,7 +432,8 @@ enum err httpd_create(struct event_base *base, const struct httpd_options *optio
         httpd->token = options->token;
         httpd->owner = owner;
         LIST_INIT(&httpd->unanswered);
-        evhttp_set_timeout(httpd->http, (int)timeout_s);
+        httpd->timeout_s = (int)timeout_s;
+        evhttp_set_timeout(httpd->http, httpd->timeout_s);
         evhttp_set_max_headers_size(httpd->http, HEADERS_MAX);
         evhttp_set_max_body_size(httpd->http, HTTPD_BODY_MAX);
         evhttp_set_default_content_type(httpd->http, NULL);
@@ -480,6 +468,10 @@ void httpd_destroy(struct httpd *httpd)
                                                  : evhttp_connection_get_bufferevent(
                                                        evhttp_request_get_connection(request->raw));
 
+                if (request->on_stream_close != NULL) {
+                        httpd_stream_stop(request);
+                        continue;
+                }
                 httpd_add_header(request, "Connection", "close");
                 httpd_reply_problem(request, 503, "stopping", "This server is stopping",
                                     "Whether the request was carried out is not known. Ask again.",

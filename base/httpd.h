@@ -1,6 +1,7 @@
 /* base/httpd.h -- a small JSON-over-HTTP server on evhttp, for people and tools, not for devices:
  * routes with {placeholders}, body limit, bearer token, problem details (RFC 9457), and replies that may
- * come later. The only file that includes event2/http.h on the server side. One thread: base's. */
+ * come later, or have no end (httpd_stream_begin). Only httpd*.c include event2/http.h on the server side.
+ * One thread: base's. */
 #pragma once
 
 #include <stdbool.h>
@@ -64,3 +65,24 @@ void httpd_reply_json(struct httpd_request *request, int status, json_t *json);
  * `extra` (may be NULL, reference taken) adds members. */
 void httpd_reply_problem(struct httpd_request *request, int status, const char *slug, const char *title,
                          const char *detail, json_t *extra);
+
+/* --- replies without an end: server-sent events and their like (httpd_stream.c) -----------------
+ *
+ * A stream is sent in HTTP's chunks and has no timeout, as long as its reader takes what it is sent. Memory per
+ * stream is bounded by HTTPD_STREAM_UNSENT_MAX and one send: a reader who has so much waiting for it already is
+ * dropped at the next send, as is one who takes nothing for 30 s while something waits. */
+#define HTTPD_STREAM_UNSENT_MAX (256u * 1024u) /* bytes */
+
+/* The reader went away, was dropped, or the server is being destroyed: the request is not yours any more. Exactly
+ * once unless httpd_stream_end came first; never from inside httpd_stream_begin, _send or _end. */
+typedef void httpd_stream_closed_fn(void *owner);
+
+/* Instead of a reply: 200 with the headers added before. From here on `request` is the stream's handle, until
+ * `on_close` or httpd_stream_end. false: there will be no stream, all is answered (a HEAD; out of memory), and
+ * on_close is not called. */
+must_check bool httpd_stream_begin(struct httpd_request *request, const char *content_type,
+                                   httpd_stream_closed_fn *on_close, void *owner);
+/* `bytes` are copied. To a reader who is gone or slow: nothing is sent, and on_close comes soon. */
+void httpd_stream_send(struct httpd_request *stream, const void *bytes, size_t len);
+/* What was sent still goes out, then the connection is free for another request. */
+void httpd_stream_end(struct httpd_request *stream);

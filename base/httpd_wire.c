@@ -205,6 +205,27 @@ void httpd_wire_send(struct evhttp_request *request, int status, struct evbuffer
         ours = false;
 }
 
+void httpd_wire_begin(struct evhttp_request *request)
+{
+        ours = true;
+        evhttp_send_reply_start(request, 200, NULL);
+        ours = false;
+}
+
+void httpd_wire_chunk(struct evhttp_request *request, struct evbuffer *chunk)
+{
+        ours = true;
+        evhttp_send_reply_chunk(request, chunk);
+        ours = false;
+}
+
+void httpd_wire_end_chunks(struct evhttp_request *request)
+{
+        ours = true;
+        evhttp_send_reply_end(request);
+        ours = false;
+}
+
 void httpd_wire_flush(struct bufferevent *stream)
 {
         struct evbuffer *output = bufferevent_get_output(stream);

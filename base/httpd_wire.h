@@ -21,6 +21,10 @@ struct evhttp_request;
 void httpd_wire_watch(struct evhttp *http); /* from now on, each of its connections */
 /* An answer of our own. */
 void httpd_wire_send(struct evhttp_request *request, int status, struct evbuffer *body);
+/* The same in pieces: the head of a 200, a chunk (drained), the end. */
+void httpd_wire_begin(struct evhttp_request *request);
+void httpd_wire_chunk(struct evhttp_request *request, struct evbuffer *chunk);
+void httpd_wire_end_chunks(struct evhttp_request *request);
 /* Writes what the socket takes at once, without a loop. */
 void httpd_wire_flush(struct bufferevent *stream);
 /* No more lingering on this base. */
