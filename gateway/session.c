@@ -315,6 +315,7 @@ struct session_action session_message(struct session *session, const struct mess
         case MESSAGE_RESET:
         case MESSAGE_GOAWAY:
         case MESSAGE_MESSAGE:
+        case MESSAGE_SKIP:
         case MESSAGE_TYPES:
                 break;
         }

@@ -27,6 +27,13 @@ void message_encode_signal(const struct signal *signal, enum encoding encoding, 
         encode(MESSAGE_SIGNAL, signal, encoding, out);
 }
 
+void message_encode_skip(const struct token *token, enum encoding encoding, struct buf *out)
+{
+        struct skip skip = { .token = *token };
+
+        encode(MESSAGE_SKIP, &skip, encoding, out);
+}
+
 void message_encode_reset(enum reset_reason reason, const struct token *token,
                           const struct event_state *events, size_t n, enum encoding encoding,
                           struct buf *out)

@@ -33,6 +33,7 @@ enum message_type {
         MESSAGE_GOAWAY,
         MESSAGE_TIME, /* node: t0 and t1; device: t0 alone (t1 absent) */
         MESSAGE_MESSAGE,
+        MESSAGE_SKIP,
         MESSAGE_ACK,
         MESSAGE_TYPES
 };
@@ -74,6 +75,8 @@ struct hello {
         bool recovered;    /* true: the token was good, replay follows; false: `reset` follows */
         bool has_reason;
         enum reset_reason reason; /* why not recovered; sent only when !recovered */
+        bool has_prefetch_ms;
+        uint32_t prefetch_ms; /* over which span to spread a first fetch of bundles */
 };
 
 struct signal {
@@ -107,6 +110,10 @@ struct device_message {
         char body[MESSAGE_BODY_MAX + 1]; /* UTF-8 text */
 };
 
+struct skip {
+        struct token token; /* everything up to here was not for this device */
+};
+
 struct ack {
         seqno seq; /* all up to this one */
         bool has_activated_at;
@@ -122,6 +129,7 @@ struct message {
                 struct goaway goaway;
                 struct time_sync time;
                 struct device_message message;
+                struct skip skip;
                 struct ack ack;
         };
 };
@@ -139,8 +147,9 @@ must_check enum err message_decode(const void *bytes, size_t len, enum encoding 
                                    struct message *ret_message);
 void message_fini(struct message *message); /* frees what decode allocated; safe on any message */
 
-/* As message_encode for one signal / reset without building a struct message. */
+/* As message_encode for one signal / skip / reset without building a struct message. */
 void message_encode_signal(const struct signal *signal, enum encoding encoding, struct buf *out);
+void message_encode_skip(const struct token *token, enum encoding encoding, struct buf *out);
 void message_encode_reset(enum reset_reason reason, const struct token *token,
                           const struct event_state *events, size_t n, enum encoding encoding,
                           struct buf *out);

@@ -14,7 +14,7 @@ const char *const encoding_subprotocol[ENCODINGS] = {
 const char *const message_type_name[MESSAGE_TYPES] = {
         [MESSAGE_HELLO] = "hello",   [MESSAGE_SIGNAL] = "signal", [MESSAGE_RESET] = "reset",
         [MESSAGE_GOAWAY] = "goaway", [MESSAGE_TIME] = "time",     [MESSAGE_MESSAGE] = "message",
-        [MESSAGE_ACK] = "ack",
+        [MESSAGE_SKIP] = "skip",     [MESSAGE_ACK] = "ack",
 };
 
 const char *const signal_kind_name[SIGNAL_KINDS] = {
@@ -76,6 +76,7 @@ static const struct field hello_rows[] = {
         ROW("recovered",     FIELD_BOOL,  AT(hello, recovered),     ALWAYS),
         ROW("reason",        FIELD_WORD,  AT(hello, reason),        WORDS(reset_reason_name, RESET_REASONS),
             IF_FLAG(hello, has_reason)),
+        ROW("prefetch_ms",   FIELD_U32,   AT(hello, prefetch_ms),   IF_FLAG(hello, has_prefetch_ms)),
 };
 
 static const struct field signal_rows[] = {
@@ -111,6 +112,10 @@ static const struct field message_rows[] = {
         ROW("body", FIELD_TEXT, AT(device_message, body), TEXT(MESSAGE_BODY_MAX)),
 };
 
+static const struct field skip_rows[] = {
+        ROW("token", FIELD_TOKEN, AT(skip, token), ALWAYS),
+};
+
 static const struct field ack_rows[] = {
         ROW("seq",          FIELD_U64, AT(ack, seq),          ALWAYS),
         ROW("activated_at", FIELD_INT, AT(ack, activated_at), IF_FLAG(ack, has_activated_at)),
@@ -127,7 +132,7 @@ const struct field_list message_fields[MESSAGE_TYPES] = {
         [MESSAGE_HELLO] = LIST(hello_rows), [MESSAGE_SIGNAL] = LIST(signal_rows),
         [MESSAGE_RESET] = LIST(reset_rows), [MESSAGE_GOAWAY] = LIST(goaway_rows),
         [MESSAGE_TIME] = LIST(time_rows),   [MESSAGE_MESSAGE] = LIST(message_rows),
-        [MESSAGE_ACK] = LIST(ack_rows),
+        [MESSAGE_SKIP] = LIST(skip_rows),   [MESSAGE_ACK] = LIST(ack_rows),
 };
 
 bool message_field_is_present(const struct field *field, const void *object)

@@ -8,6 +8,7 @@
 #define EVENT_ID_MAX    64 /* bytes, without the NUL */
 #define STAGE_MAX       32
 #define COHORT_MAX      64
+#define ATTRIBUTE_MAX   64 /* a device's platform, region or app */
 #define DEVICE_ID_MAX   128
 #define NODE_NAME_MAX   64
 #define NAMESPACE_MAX   64

@@ -342,6 +342,7 @@ static void on_message(struct device_core *core, const struct device_input *inpu
         case MESSAGE_MESSAGE:
                 add(out, DEVICE_DO_DELIVER);
                 return;
+        case MESSAGE_SKIP:
         case MESSAGE_ACK:
         case MESSAGE_TYPES:
                 break;

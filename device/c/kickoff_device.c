@@ -44,6 +44,7 @@ static void deliver(struct kickoff_device *device, const struct message *message
                         to->on_message(to->owner, &message->message);
                 return;
         case MESSAGE_TIME:
+        case MESSAGE_SKIP:
         case MESSAGE_ACK:
         case MESSAGE_TYPES:
                 check(false); /* the core delivers only what has a callback */

@@ -98,6 +98,7 @@ void watch_lines_message(const struct message *message, bool json, int64_t now_m
                 show_text(message->message.body, out);
                 return;
         case MESSAGE_TIME:
+        case MESSAGE_SKIP:
         case MESSAGE_ACK:
         case MESSAGE_TYPES:
                 return; /* the SDK keeps these to itself */

@@ -38,6 +38,13 @@ static const struct message samples[] = {
                                     .lifetime_s = UINT32_MAX,
                                     .has_reason = true,
                                     .reason = RESET_TRIMMED } },
+        { MESSAGE_HELLO, .hello = { .node = "c",
+                                    .session = "y",
+                                    .token = TOKEN,
+                                    .now = 1,
+                                    .recovered = true,
+                                    .has_prefetch_ms = true,
+                                    .prefetch_ms = 0 } },
         { MESSAGE_SIGNAL, .signal = { TOKEN, SIGNAL_START, { "cup", "live", 5, 4, 3, 2 }, 1, 0 } },
         { MESSAGE_SIGNAL,
           .signal = { TOKEN, SIGNAL_REFRESH, { "cup", "live", 5, 4, 3, 2 }, 1, 60000 } },
@@ -48,6 +55,7 @@ static const struct message samples[] = {
         { MESSAGE_TIME, .time = { .t0 = 1, .has_t1 = true, .t1 = 9007199254740991 } },
         { MESSAGE_MESSAGE, .message = { "id-1", "quote \" backslash \\ line\n tab\t \x01 Grüße" } },
         { MESSAGE_MESSAGE, .message = { "", "" } },
+        { MESSAGE_SKIP, .skip = { TOKEN } },
         { MESSAGE_ACK, .ack = { .seq = 0 } },
         { MESSAGE_ACK, .ack = { .seq = SEQNO_MAX, .has_activated_at = true, .activated_at = 9 } },
 };
@@ -252,7 +260,7 @@ Test(message, with_a_flipped_bit_is_refused_or_is_a_whole_other_message)
 static bool is_optional(const char *name)
 {
         return strcmp(name, "t1") == 0 || strcmp(name, "activated_at") == 0 ||
-               strcmp(name, "window_ms") == 0;
+               strcmp(name, "window_ms") == 0 || strcmp(name, "prefetch_ms") == 0;
 }
 
 Test(message, needs_every_required_field_and_every_field_of_its_type)
@@ -502,10 +510,12 @@ Test(message, is_written_the_same_without_the_struct)
                 struct buf whole = BUF_INIT, direct = BUF_INIT;
                 const struct token token = TOKEN;
 
-                message_encode(&samples[3], encoding, &whole);
-                message_encode_signal(&samples[3].signal, encoding, &direct);
-                message_encode(&samples[5], encoding, &whole);
+                message_encode(&samples[4], encoding, &whole);
+                message_encode_signal(&samples[4].signal, encoding, &direct);
+                message_encode(&samples[6], encoding, &whole);
                 message_encode_reset(RESET_FORKED, &token, events, 2, encoding, &direct);
+                message_encode(&samples[12], encoding, &whole);
+                message_encode_skip(&samples[12].skip.token, encoding, &direct);
                 cr_assert(eq(sz, whole.len, direct.len));
                 cr_assert(eq(int, memcmp(whole.data, direct.data, whole.len), 0));
                 buf_fini(&whole);

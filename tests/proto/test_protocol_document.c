@@ -112,6 +112,8 @@ static void assert_same_hello(const struct hello *a, const struct hello *b)
         cr_assert(eq(int, a->recovered, b->recovered));
         cr_assert(eq(int, a->has_reason, b->has_reason));
         cr_assert(eq(int, a->reason, b->reason));
+        cr_assert(eq(int, a->has_prefetch_ms, b->has_prefetch_ms));
+        cr_assert(eq(u32, a->prefetch_ms, b->prefetch_ms));
 }
 
 static void assert_same(const struct message *a, const struct message *b)
@@ -148,6 +150,9 @@ static void assert_same(const struct message *a, const struct message *b)
         case MESSAGE_MESSAGE:
                 cr_assert(eq(str, (char *)a->message.id, (char *)b->message.id));
                 cr_assert(eq(str, (char *)a->message.body, (char *)b->message.body));
+                break;
+        case MESSAGE_SKIP:
+                assert_same_token(&a->skip.token, &b->skip.token);
                 break;
         case MESSAGE_ACK:
                 cr_assert(eq(u64, a->ack.seq, b->ack.seq));
@@ -356,6 +361,10 @@ Test(protocol_document, names_every_limit)
                 { "| `device` | yes | this device's id, the same at each connection; 1 to",
                   DEVICE_ID_MAX },
                 { "| `cohort` | no | the group whose recommendations it shows; 1 to", COHORT_MAX },
+                { "| `platform` | no | what it runs on, such as `tv`; 1 to", ATTRIBUTE_MAX },
+                { "| `region` | no | where it is, as coarse as signals are to tell apart; 1 to",
+                  ATTRIBUTE_MAX },
+                { "| `app` | no | which app or version of it this is; 1 to", ATTRIBUTE_MAX },
         };
         char header_lines[64];
         bool found_lines = false;
