@@ -14,8 +14,8 @@
 #define TIME_MAX_MS   253402300799999LL /* 9999-12-31T23:59:59.999Z: the end of RFC 3339 */
 
 const char *const event_phase_name[PHASES] = { "scheduled", "live", "ended", "cancelled" };
-const char *const command_kind_name[COMMANDS] = { "create", "start", "delay",   "end",
-                                                  "cancel", "stage", "refresh", "publish" };
+const char *const command_kind_name[COMMANDS] = { "create", "start",   "delay",   "end",   "cancel",
+                                                  "stage",  "refresh", "publish", "reopen" };
 
 /* Which command does the work of a reserved stage key: `stage` to it is refused in its favour. */
 static const enum command_kind command_for_phase[PHASES] = { COMMAND_DELAY, COMMAND_START,
@@ -26,6 +26,7 @@ static const enum signal_kind signal_for_command[COMMANDS] = {
         [COMMAND_DELAY] = SIGNAL_DELAY,     [COMMAND_END] = SIGNAL_END,
         [COMMAND_CANCEL] = SIGNAL_CANCEL,   [COMMAND_STAGE] = SIGNAL_STAGE,
         [COMMAND_REFRESH] = SIGNAL_REFRESH, [COMMAND_PUBLISH] = SIGNAL_REFRESH,
+        [COMMAND_REOPEN] = SIGNAL_START, /* or, with a new planned start, SIGNAL_DELAY */
 };
 
 #define BIT(kind) (1u << (kind))
@@ -35,8 +36,8 @@ static const unsigned legal_in_phase[PHASES] = {
                             BIT(COMMAND_STAGE) | BIT(COMMAND_REFRESH) | BIT(COMMAND_PUBLISH),
         [PHASE_LIVE] = BIT(COMMAND_END) | BIT(COMMAND_CANCEL) | BIT(COMMAND_STAGE) |
                        BIT(COMMAND_REFRESH) | BIT(COMMAND_PUBLISH),
-        [PHASE_ENDED] = 0,
-        [PHASE_CANCELLED] = 0,
+        [PHASE_ENDED] = BIT(COMMAND_REOPEN),
+        [PHASE_CANCELLED] = BIT(COMMAND_REOPEN),
 };
 
 unsigned event_legal(const struct event *event, int64_t now)
@@ -70,7 +71,7 @@ static enum err refuse_phase(const struct event *event, enum command_kind kind, 
                              struct refusal *refusal)
 {
         const char *phase = event_phase_name[event->phase];
-        unsigned legal = event_legal(event, now);
+        unsigned legal = event_legal(event, now), n = 0;
         char list[96];
         struct buf names;
 
@@ -78,18 +79,12 @@ static enum err refuse_phase(const struct event *event, enum command_kind kind, 
         for (unsigned k = 0; k < COMMANDS; k++) {
                 if (!(legal & BIT(k)))
                         continue;
-                buf_str(&names, names.len > 0 ? ", " : "");
+                buf_str(&names, n++ > 0 ? ", " : "");
                 buf_str(&names, command_kind_name[k]);
         }
-        check(!names.failed); /* all names together are shorter than the array */
-        if (legal == 0)
-                (void)refuse(refusal, ERR_CONFLICT,
-                             "the event is %s: nothing more can be done to it; create another",
-                             phase);
-        else
-                (void)refuse(refusal, ERR_CONFLICT,
-                             "the event is %s: %s is not possible now, but these are: %s", phase,
-                             command_kind_name[kind], list);
+        check(!names.failed && n > 0); /* all names together are shorter than the array */
+        (void)refuse(refusal, ERR_CONFLICT, "the event is %s: %s is not possible now, but %s: %s",
+                     phase, command_kind_name[kind], n > 1 ? "these are" : "this is", list);
         refusal->legal = legal;
         return ERR_CONFLICT;
 }
@@ -277,9 +272,24 @@ static enum err stage(struct event *event, const struct command *command, int64_
         return OK;
 }
 
-/* The planned start moves; what devices hold back is taken back, so their stage is `scheduled`
- * again. A planned start that has passed would tell nobody anything: it is refused, as a typing
- * error. */
+/* The planned start becomes another, and the stage `scheduled`. One that has passed would tell
+ * nobody anything: it is refused, as a typing error. */
+static enum err replan(struct event *event, int64_t starts_at, int64_t now, struct refusal *refusal)
+{
+        if (starts_at < now - PAST_SLACK_MS)
+                return refuse(refusal, ERR_INVALID,
+                              "the new start would lie in the past: give a later starts_at");
+        if (starts_at > now + EVENT_DELAY_MAX_MS &&
+            starts_at > event->state.starts_at + EVENT_DELAY_MAX_MS)
+                return refuse(refusal, ERR_INVALID, "the new start lies more than 366 days ahead");
+        if (starts_at > TIME_MAX_MS)
+                return refuse(refusal, ERR_INVALID, "the new start lies beyond the year 9999");
+        event->state.starts_at = starts_at;
+        enter(event, PHASE_SCHEDULED, now);
+        return OK;
+}
+
+/* What devices hold back is taken back. */
 static enum err delay(struct event *event, const struct command *command, int64_t now,
                       struct refusal *refusal)
 {
@@ -293,16 +303,17 @@ static enum err delay(struct event *event, const struct command *command, int64_
                                       "by must be more than 0 and at most 366 days");
                 starts_at = event->state.starts_at + command->by_ms;
         }
-        if (starts_at < now - PAST_SLACK_MS)
-                return refuse(refusal, ERR_INVALID,
-                              "the new start would lie in the past: give a later starts_at");
-        if (starts_at > now + EVENT_DELAY_MAX_MS &&
-            starts_at > event->state.starts_at + EVENT_DELAY_MAX_MS)
-                return refuse(refusal, ERR_INVALID, "the new start lies more than 366 days ahead");
-        if (starts_at > TIME_MAX_MS)
-                return refuse(refusal, ERR_INVALID, "the new start lies beyond the year 9999");
-        event->state.starts_at = starts_at;
-        enter(event, PHASE_SCHEDULED, now);
+        return replan(event, starts_at, now, refusal);
+}
+
+/* It goes on at once, in the stage that every start begins with: which one it was in when it ended
+ * is not kept, and its producer may name one next. */
+static enum err reopen(struct event *event, const struct command *command, int64_t now,
+                       struct refusal *refusal)
+{
+        if (command->has_starts_at)
+                return replan(event, command->starts_at, now, refusal);
+        enter(event, PHASE_LIVE, now);
         return OK;
 }
 
@@ -338,6 +349,8 @@ static enum err carry_out(struct event *event, const struct command *command, in
         case COMMAND_REFRESH:
         case COMMAND_PUBLISH:
                 return refresh(event, command, refusal);
+        case COMMAND_REOPEN:
+                return reopen(event, command, now, refusal);
         case COMMANDS:
                 break;
         }
@@ -372,6 +385,8 @@ enum err event_apply(const struct event *before, const struct command *command, 
         *ret_signal = (struct signal){ .kind = signal_for_command[command->kind],
                                        .state = after.state,
                                        .sent = now };
+        if (command->kind == COMMAND_REOPEN && after.phase == PHASE_SCHEDULED)
+                ret_signal->kind = SIGNAL_DELAY;
         if (ret_signal->kind == SIGNAL_REFRESH)
                 ret_signal->window_ms =
                     command->window_ms > 0 ? command->window_ms : EVENT_WINDOW_DEFAULT_MS;

@@ -9,8 +9,11 @@
  *                 │   └────────── cancel ──────┐    │ └── cancel ──► CANCELLED
  *                 └── delay, while the start lies ahead ┘        (from SCHEDULED too)
  *
+ *   ENDED, CANCELLED ── reopen ──► LIVE, told as `start`; with a new planned start SCHEDULED, told as `delay`
+ *
  * A start with `at` or `lead` makes the event LIVE at once, with `at` in the future: devices hold the
- * new stage until then. Until `at` has come, `delay` takes it back to SCHEDULED. */
+ * new stage until then. Until `at` has come, `delay` takes it back to SCHEDULED. Devices need no word
+ * for reopening: to them an event starts, or is put off, whatever was before. */
 #pragma once
 
 #include <stdbool.h>
@@ -44,9 +47,10 @@ enum command_kind {
         COMMAND_STAGE,
         COMMAND_REFRESH, /* tell devices again to compare their bundle, spread over window_ms */
         COMMAND_PUBLISH, /* drafts become current: bundle + 1, told as a `refresh` signal */
+        COMMAND_REOPEN,  /* an event that was over goes on, or gets a new planned start */
         COMMANDS
 };
-extern const char *const command_kind_name[COMMANDS]; /* "create", "start", ..., "publish" */
+extern const char *const command_kind_name[COMMANDS]; /* "create", "start", ..., "reopen" */
 
 struct command {
         enum command_kind kind;
@@ -57,7 +61,7 @@ struct command {
         int64_t at;
         bool has_lead;
         int64_t lead_ms;
-        /* DELAY: exactly one of the two */
+        /* DELAY: exactly one of the two. REOPEN: starts_at, or nothing */
         bool has_by;
         int64_t by_ms;
         bool has_starts_at;

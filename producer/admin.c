@@ -18,6 +18,7 @@ static const struct httpd_route routes[] = {
         { HTTPD_POST, "/v1/events/{id}/cancel",           routes_events_cancel,   false },
         { HTTPD_POST, "/v1/events/{id}/stage",            routes_events_stage,    false },
         { HTTPD_POST, "/v1/events/{id}/refresh",          routes_events_refresh,  false },
+        { HTTPD_POST, "/v1/events/{id}/reopen",           routes_events_reopen,   false },
         { HTTPD_PUT,  "/v1/events/{id}/bundles/{cohort}", routes_bundles_put,     false },
         { HTTPD_POST, "/v1/events/{id}/bundles",          routes_bundles_publish, false },
         { HTTPD_GET,  "/v1/events/{id}/bundles",          routes_bundles_show,    false },

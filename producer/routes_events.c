@@ -92,6 +92,15 @@ static bool read_delay(const json_t *object, struct change *change, struct event
                input_time(object, "starts_at", &command->has_starts_at, &command->starts_at, fault);
 }
 
+static bool read_reopen(const json_t *object, struct change *change, struct event *record,
+                        struct fault *fault)
+{
+        struct command *command = &change->command;
+
+        (void)record;
+        return input_time(object, "starts_at", &command->has_starts_at, &command->starts_at, fault);
+}
+
 static bool read_stage(const json_t *object, struct change *change, struct event *record,
                        struct fault *fault)
 {
@@ -140,7 +149,8 @@ static const struct action
         end_action = { COMMAND_END, "/end", 0, { NULL }, read_nothing },
         cancel_action = { COMMAND_CANCEL, "/cancel", 0, { NULL }, read_nothing },
         stage_action = { COMMAND_STAGE, "/stage", 3, { "stage", "at", "lead" }, read_stage },
-        refresh_action = { COMMAND_REFRESH, "/refresh", 1, { "window" }, routes_events_window };
+        refresh_action = { COMMAND_REFRESH, "/refresh", 1, { "window" }, routes_events_window },
+        reopen_action = { COMMAND_REOPEN, "/reopen", 1, { "starts_at" }, read_reopen };
 /* clang-format on */
 
 void routes_events_create(void *owner, struct httpd_request *request)
@@ -176,6 +186,11 @@ void routes_events_stage(void *owner, struct httpd_request *request)
 void routes_events_refresh(void *owner, struct httpd_request *request)
 {
         change_take(owner, request, &refresh_action);
+}
+
+void routes_events_reopen(void *owner, struct httpd_request *request)
+{
+        change_take(owner, request, &reopen_action);
 }
 
 /* --- questions ----------------------------------------------------------------------------- */

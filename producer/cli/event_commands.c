@@ -26,6 +26,10 @@ static struct {
         const char *until, *reason;
         int64_t by_ms;
 } delay;
+static struct {
+        const char *starts_at;
+        int64_t in_ms;
+} reopen;
 static int64_t window_ms;
 
 /* --- pieces of a request -------------------------------------------------------------------- */
@@ -61,6 +65,14 @@ static bool put_span(int64_t ms, json_t *body, const char *name)
         fine = !text.failed && json_object_set_new(body, name, json_string(text.data)) == 0;
         buf_fini(&text);
         return fine;
+}
+
+static bool put_span_from_now(const struct cli *cli, int64_t ms, json_t *body, const char *name)
+{
+        char rfc3339[CLOCK_RFC3339_SIZE];
+
+        clock_format_rfc3339(cli->now_ms + ms, rfc3339);
+        return json_object_set_new(body, name, json_string(rfc3339)) == 0;
 }
 
 /* POST /v1/events/ID/`verb`, with an empty body to be filled. */
@@ -125,10 +137,8 @@ static bool plan_create(const struct cli *cli, char *const *operands, unsigned n
                 return false;
         }
         if (create.in_ms != 0) {
-                char rfc3339[CLOCK_RFC3339_SIZE];
-
-                clock_format_rfc3339(cli->now_ms + create.in_ms, rfc3339);
-                json_object_set_new(plan->body, "starts_at", json_string(rfc3339));
+                if (!put_span_from_now(cli, create.in_ms, plan->body, "starts_at"))
+                        return false;
         } else if (!put_time(create.starts_at, cli->now_ms, plan->body, "starts_at")) {
                 return false;
         }
@@ -193,6 +203,23 @@ static bool plan_cancel(const struct cli *cli, char *const *operands, unsigned n
 {
         (void)cli, (void)n;
         return begin_change(operands[0], "cancel", plan);
+}
+
+/* Neither: it goes on at once. */
+static bool plan_reopen(const struct cli *cli, char *const *operands, unsigned n,
+                        struct cli_plan *plan)
+{
+        (void)n;
+        if (reopen.starts_at != NULL && reopen.in_ms != 0) {
+                cli_say("give --starts-at or --in, not both.");
+                return false;
+        }
+        if (!begin_change(operands[0], "reopen", plan))
+                return false;
+        if (reopen.in_ms != 0)
+                return put_span_from_now(cli, reopen.in_ms, plan->body, "starts_at");
+        return reopen.starts_at == NULL ||
+               put_time(reopen.starts_at, cli->now_ms, plan->body, "starts_at");
 }
 
 static bool plan_stage(const struct cli *cli, char *const *operands, unsigned n,
@@ -275,6 +302,11 @@ static const struct option delay_options[] = {
           .value_name = "TEXT",
           .help = "Why, for the node's log." },
 };
+static const struct option reopen_options[] = {
+        TIME_ROW("starts-at", &reopen.starts_at,
+                 "A new planned start. Without it, and without --in, the event is live at once."),
+        SPAN_ROW("in", &reopen.in_ms, "A new planned start, counted from now."),
+};
 static const struct option refresh_options[] = {
         SPAN_ROW("window", &window_ms, "Devices fetch at random moments within this span."),
 };
@@ -309,6 +341,8 @@ const struct cli_command event_commands[] = {
                 plan_delay, show_change),
         PLAIN("end", "ID", 1, 1, "End it.", NULL, plan_end, show_change),
         PLAIN("cancel", "ID", 1, 1, "Call it off.", NULL, plan_cancel, show_change),
+        COMMAND("reopen", "ID", 1, 1, "Take back that it ended or was called off.", reopen_options,
+                "Example:\n  kickoff event reopen cup-final --in 1h\n", plan_reopen, show_change),
         COMMAND("stage", "ID STAGE", 2, 2, "Move it to a stage of its own, such as halftime.",
                 start_options, "Example:\n  kickoff event stage cup-final halftime\n", plan_stage,
                 show_change),

@@ -91,6 +91,7 @@ static const struct row table[SITUATIONS][COMMANDS] = {
                    MISSING,
                    MISSING,
                    MISSING,
+                   MISSING,
                    MISSING },
         [SCHEDULED] = { { ERR_EXISTS, NULL, false },
                         { OK, "live", true },
@@ -99,7 +100,8 @@ static const struct row table[SITUATIONS][COMMANDS] = {
                         { OK, "cancelled", true },
                         { OK, "halftime", true },
                         { OK, "scheduled", false },
-                        { OK, "scheduled", false } },
+                        { OK, "scheduled", false },
+                        NO },
         [LIVE_AHEAD] = { { ERR_EXISTS, NULL, false },
                          NO,
                          { OK, "scheduled", true },
@@ -107,7 +109,8 @@ static const struct row table[SITUATIONS][COMMANDS] = {
                          { OK, "cancelled", true },
                          { OK, "halftime", true },
                          { OK, "live", false },
-                         { OK, "live", false } },
+                         { OK, "live", false },
+                         NO },
         [LIVE] = { { ERR_EXISTS, NULL, false },
                    NO,
                    NO,
@@ -115,9 +118,18 @@ static const struct row table[SITUATIONS][COMMANDS] = {
                    { OK, "cancelled", true },
                    { OK, "halftime", true },
                    { OK, "live", false },
-                   { OK, "live", false } },
-        [ENDED] = { { ERR_EXISTS, NULL, false }, NO, NO, NO, NO, NO, NO, NO },
-        [CANCELLED] = { { ERR_EXISTS, NULL, false }, NO, NO, NO, NO, NO, NO, NO },
+                   { OK, "live", false },
+                   NO },
+        [ENDED] = { { ERR_EXISTS, NULL, false }, NO, NO, NO, NO, NO, NO, NO, { OK, "live", true } },
+        [CANCELLED] = { { ERR_EXISTS, NULL, false },
+                        NO,
+                        NO,
+                        NO,
+                        NO,
+                        NO,
+                        NO,
+                        NO,
+                        { OK, "live", true } },
 };
 
 Test(event, every_command_in_every_phase_does_what_the_table_says)
@@ -159,6 +171,79 @@ Test(event, every_command_in_every_phase_does_what_the_table_says)
                         cr_assert(gt(sz, strlen(refusal.why), 10));
                 }
         }
+}
+
+static struct command reopen_at(int64_t starts_at)
+{
+        return (struct command){ .kind = COMMAND_REOPEN,
+                                 .has_starts_at = true,
+                                 .starts_at = starts_at };
+}
+
+Test(event, reopened_it_goes_on_at_once_and_is_told_as_a_start)
+{
+        for (unsigned s = ENDED; s <= CANCELLED; s++) {
+                struct event before = in_situation((enum situation)s), after;
+                struct command reopen = { .kind = COMMAND_REOPEN };
+                struct signal signal;
+                struct refusal refusal;
+
+                cr_assert(
+                    eq(int, event_apply(&before, &reopen, NOW, &after, &signal, &refusal), OK));
+                cr_assert(eq(int, after.phase, PHASE_LIVE));
+                cr_assert(eq(int, signal.kind, SIGNAL_START));
+                cr_assert(eq(i64, after.state.at, NOW));
+                cr_assert(eq(i64, after.state.starts_at, before.state.starts_at));
+        }
+}
+
+Test(event, reopened_with_a_new_planned_start_it_waits_for_that_and_is_told_as_a_delay)
+{
+        for (unsigned s = ENDED; s <= CANCELLED; s++) {
+                struct event before = in_situation((enum situation)s), after;
+                struct command reopen = reopen_at(NOW + 900000);
+                struct signal signal;
+                struct refusal refusal;
+
+                cr_assert(
+                    eq(int, event_apply(&before, &reopen, NOW, &after, &signal, &refusal), OK));
+                cr_assert(eq(int, after.phase, PHASE_SCHEDULED));
+                cr_assert(eq(str, after.state.stage, "scheduled"));
+                cr_assert(eq(int, signal.kind, SIGNAL_DELAY));
+                cr_assert(eq(i64, after.state.at, NOW));
+                cr_assert(eq(i64, after.state.starts_at, NOW + 900000));
+                cr_assert(event_is_sound(&after));
+        }
+}
+
+Test(event, it_is_not_reopened_for_a_start_that_has_passed_or_is_years_away)
+{
+        static const int64_t bad[] = { NOW - 1001, NOW + 2 * EVENT_DELAY_MAX_MS, -1, INT64_MAX };
+
+        for (size_t i = 0; i < countof(bad); i++) {
+                struct event before = in_situation(ENDED), after = { .title = "untouched" };
+                struct command reopen = reopen_at(bad[i]);
+                struct signal signal = { .sent = -1 };
+                struct refusal refusal;
+
+                cr_assert(eq(int, event_apply(&before, &reopen, NOW, &after, &signal, &refusal),
+                             ERR_INVALID));
+                cr_assert(eq(str, after.title, "untouched"));
+                cr_assert(eq(i64, signal.sent, -1));
+        }
+}
+
+Test(event, what_is_over_can_be_reopened_and_nothing_else)
+{
+        struct event before = in_situation(CANCELLED), after;
+        struct command start = sample(COMMAND_START, NULL);
+        struct signal signal;
+        struct refusal refusal;
+
+        cr_assert(
+            eq(int, event_apply(&before, &start, NOW, &after, &signal, &refusal), ERR_CONFLICT));
+        cr_assert(eq(str, refusal.why,
+                     "the event is cancelled: start is not possible now, but this is: reopen"));
 }
 
 Test(event, a_refusal_names_what_would_be_legal)

@@ -522,14 +522,30 @@ Test(admin, a_trimmed_log_says_so_and_where_to_go_on)
         EXPECT_MEMBER("next", "3");
 }
 
-Test(admin, a_cancelled_event_takes_nothing_more)
+Test(admin, a_cancelled_event_takes_nothing_more_but_that_it_is_reopened)
 {
         create_cup();
+        EXPECT_STATUS(post("/v1/events/cup/reopen", "{}"), 409);
         EXPECT_STATUS(post("/v1/events/cup/cancel", "{}"), 200);
         EXPECT_MEMBER("event.phase", "cancelled");
         EXPECT_STATUS(post("/v1/events/cup/start", ""), 409);
-        EXPECT_MEMBER("legal", "[]");
+        EXPECT_MEMBER("legal", "[\"reopen\"]");
         EXPECT_MEMBER("event.phase", "cancelled");
+        EXPECT_STATUS(post("/v1/events/cup/reopen", "{\"starts_at\":\"2001-01-01T00:00:00Z\"}"),
+                      400);
+        EXPECT_STATUS(post("/v1/events/cup/reopen", "{\"by\":\"15m\"}"), 400);
+        EXPECT_STATUS(post("/v1/events/cup/reopen", "{\"starts_at\":\"2031-05-02T18:00:00Z\"}"),
+                      200);
+        EXPECT_MEMBER("event.phase", "scheduled");
+        EXPECT_MEMBER("event.starts_at", "2031-05-02T18:00:00.000Z");
+        EXPECT_STATUS(get("/v1/signals/3"), 200);
+        EXPECT_MEMBER("kind", "delay");
+        EXPECT_STATUS(post("/v1/events/cup/start", ""), 200);
+        EXPECT_STATUS(post("/v1/events/cup/end", ""), 200);
+        EXPECT_STATUS(post("/v1/events/cup/reopen", ""), 200);
+        EXPECT_MEMBER("event.stage", "live");
+        EXPECT_STATUS(get("/v1/signals/6"), 200);
+        EXPECT_MEMBER("kind", "start");
 }
 
 Test(admin, an_illegal_transition_lists_what_is_legal)

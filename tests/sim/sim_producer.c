@@ -208,9 +208,9 @@ static void attempt(struct world *world, void *owner, uint64_t argument, void *l
 static void choose_command(struct world *world, struct wish *wish)
 {
         static const enum command_kind kinds[] = {
-                COMMAND_CREATE,  COMMAND_CREATE,  COMMAND_START,   COMMAND_DELAY,
-                COMMAND_DELAY,   COMMAND_STAGE,   COMMAND_STAGE,   COMMAND_REFRESH,
-                COMMAND_REFRESH, COMMAND_PUBLISH, COMMAND_PUBLISH, COMMAND_END
+                COMMAND_CREATE,  COMMAND_CREATE, COMMAND_START,   COMMAND_DELAY,   COMMAND_DELAY,
+                COMMAND_STAGE,   COMMAND_STAGE,  COMMAND_REFRESH, COMMAND_REFRESH, COMMAND_PUBLISH,
+                COMMAND_PUBLISH, COMMAND_END,    COMMAND_REOPEN
         };
         struct command *command = &wish->command;
 
@@ -232,6 +232,10 @@ static void choose_command(struct world *world, struct wish *wish)
         } else if (command->kind == COMMAND_DELAY) {
                 command->has_by = true;
                 command->by_ms = (int64_t)world_random(world, 1, 600000);
+        } else if (command->kind == COMMAND_REOPEN && world_chance(world, 300)) {
+                command->has_starts_at = true;
+                command->starts_at =
+                    WALL_START_MS + (int64_t)(world->now_ms + world_random(world, 0, 600000));
         } else if (command->kind == COMMAND_STAGE) {
                 snprintf(command->stage, sizeof(command->stage), "half-%u",
                          (unsigned)world_random(world, 1, 5));
