@@ -80,7 +80,9 @@ struct redis {
         bool redirected;      /* LINK_LOST: somebody said where to go, so go there at once */
         char why[256];        /* of the present loss */
         char told[256];       /* the last reason the owner was given; empty while up */
-        char *channel;        /* NULL = not a subscriber */
+        char *channels[REDIS_CHANNELS_MAX];
+        unsigned n_channels;   /* 0 = not a subscriber */
+        unsigned n_subscribed; /* of them, since SUBSCRIBE was sent */
         redis_message_fn *on_message;
         void *message_owner;
         bool subscribing;  /* SUBSCRIBE was sent over this wire: what comes now are pushes */
@@ -196,17 +198,23 @@ static void become_up(struct redis *redis)
 
 static void send_subscribe(struct redis *redis)
 {
-        const char *const argv[] = { redis->server.is_cluster ? "SSUBSCRIBE" : "SUBSCRIBE",
-                                     redis->channel };
+        const char *argv[1 + REDIS_CHANNELS_MAX] = { redis->server.is_cluster ? "SSUBSCRIBE"
+                                                                              : "SUBSCRIBE" };
 
+        for (unsigned i = 0; i < redis->n_channels; i++)
+                argv[1 + i] = redis->channels[i];
         redis->subscribing = true;
+        redis->n_subscribed = 0;
         redis->probe_ms = clock_mono_ms() + PROBE_MS;
-        if (send_command(redis, NULL, NULL, countof(argv), argv, NULL) != OK)
+        if (send_command(redis, NULL, NULL, 1 + (int)redis->n_channels, argv, NULL) != OK)
                 lose(redis, "", "out of memory");
 }
 
+/* One push for each channel. */
 static void on_subscribed(struct redis *redis)
 {
+        if (++redis->n_subscribed < redis->n_channels)
+                return;
         if (!STAILQ_EMPTY(&redis->waiting))
                 answer(redis, NULL);
         arm(redis, redis->probe_ms);
@@ -261,7 +269,7 @@ static void on_greeted(void *owner, const struct redis_reply *reply)
         if (!redis_greeting_accepts(&redis->options, greeting->step, reply, redis->peer,
                                     &redis->server, why))
                 lose(redis, "", why);
-        else if (greeting->step == STEP_PING && redis->channel != NULL)
+        else if (greeting->step == STEP_PING && redis->n_channels > 0)
                 send_subscribe(redis);
         else if (greeting->step == STEP_PING)
                 become_up(redis);
@@ -423,9 +431,9 @@ static void look_at_deadlines(struct redis *redis)
                 lose(redis, "", text);
         } else if (oldest != NULL) {
                 arm(redis, oldest->deadline_ms);
-        } else if (redis->channel != NULL && redis->probe_ms <= now_ms) {
+        } else if (redis->n_channels > 0 && redis->probe_ms <= now_ms) {
                 send_subscribe(redis);
-        } else if (redis->channel != NULL) {
+        } else if (redis->n_channels > 0) {
                 arm(redis, redis->probe_ms);
         }
 }
@@ -515,7 +523,8 @@ void redis_destroy(struct redis *redis)
         event_free(redis->timer);
         enter(redis);
         give_up_waiting(redis);
-        free(redis->channel);
+        for (unsigned i = 0; i < redis->n_channels; i++)
+                free(redis->channels[i]);
         leave(redis);
 }
 
@@ -543,7 +552,7 @@ void redis_drop(struct redis *redis, const char *why)
 enum err redis_command(struct redis *redis, redis_reply_fn *fn, void *owner, int argc,
                        const char *const *argv, const size_t *lens)
 {
-        check(argc > 0 && redis->channel == NULL);
+        check(argc > 0 && redis->n_channels == 0);
         if (redis->state != LINK_UP)
                 return ERR_UNAVAILABLE;
         return send_command(redis, fn, owner, argc, argv, lens);
@@ -552,11 +561,20 @@ enum err redis_command(struct redis *redis, redis_reply_fn *fn, void *owner, int
 enum err redis_subscribe(struct redis *redis, const char *channel, redis_message_fn *on_message,
                          void *owner)
 {
-        check(redis->channel == NULL && redis->state == LINK_WAITING && redis->attempts == 0);
-        redis->channel = strdup(channel);
-        if (redis->channel == NULL)
-                return ERR_NOMEM;
+        check(redis->n_channels == 0);
         redis->on_message = on_message;
         redis->message_owner = owner;
+        return redis_subscribe_also(redis, channel);
+}
+
+enum err redis_subscribe_also(struct redis *redis, const char *channel)
+{
+        char *copy = strdup(channel);
+
+        check(redis->on_message != NULL && redis->n_channels < REDIS_CHANNELS_MAX &&
+              redis->state == LINK_WAITING && redis->attempts == 0);
+        if (copy == NULL)
+                return ERR_NOMEM;
+        redis->channels[redis->n_channels++] = copy;
         return OK;
 }

@@ -128,9 +128,13 @@ void redis_drop(struct redis *redis, const char *why);
 must_check enum err redis_command(struct redis *redis, redis_reply_fn *on_reply, void *owner, int argc,
                                   const char *const *argv, const size_t *lens);
 
-/* Turn this link into a subscriber of one channel: subscribed again after each reconnect, and once a
+/* Turn this link into a subscriber of a channel: subscribed again after each reconnect, and once a
  * second as a sign of life (no answer within the deadline = link lost). In a cluster the subscription is a
  * sharded one (SSUBSCRIBE), as the channel's messages must be (SPUBLISH). on_state REDIS_UP then means
  * "subscribed". Call once, right after redis_create(). `channel` is copied. */
 must_check enum err redis_subscribe(struct redis *redis, const char *channel, redis_message_fn *on_message,
                                     void *owner);
+/* One more channel for the same on_message; right after redis_subscribe(). In a cluster all must be in one
+ * slot. REDIS_UP means that all are subscribed. */
+#define REDIS_CHANNELS_MAX 4
+must_check enum err redis_subscribe_also(struct redis *redis, const char *channel);
