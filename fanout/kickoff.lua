@@ -335,8 +335,8 @@ local function append(keys, args)
       'durability', args[19] or '')
     redis.call('EXPIRE', req_key, args[10])
   end
-  for i = 1, #drafts, 2 do
-    redis.call('HSET', bundles_key, drafts[i], drafts[i + 1])
+  for i = 1, #drafts, 2 do -- the row says which change made it current
+    redis.call('HSET', bundles_key, drafts[i], token .. ' ' .. drafts[i + 1])
   end
   if publishes == '1' then
     redis.call('DEL', drafts_key)

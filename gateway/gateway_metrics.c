@@ -72,7 +72,7 @@ struct metric m_resets[RESET_REASONS], m_closes[CLOSE_KINDS];
 static struct metric m_changes[LADDER_STEPS][LADDER_GAUGES];
 
 static const unsigned refused_status[] = { 400, 403, 404, 405, 410, 426, 429, 431, 501, 503, 505 };
-static const unsigned prefetch_status[] = { 200, 304, 404, 410, 503 };
+static const unsigned prefetch_status[] = { 200, 304, 404, 406, 410, 503 };
 static struct metric m_refused[countof(refused_status)], m_prefetch[countof(prefetch_status)];
 
 static struct metric *const table[] = {

@@ -20,6 +20,7 @@ static const char *reason_phrase(unsigned status)
                 { 403, "Forbidden" },
                 { 404, "Not Found" },
                 { 405, "Method Not Allowed" },
+                { 406, "Not Acceptable" },
                 { 410, "Gone" },
                 { 426, "Upgrade Required" },
                 { 429, "Too Many Requests" },

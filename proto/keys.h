@@ -14,8 +14,8 @@
         X(KEY_META,    "meta")     /* hash: epoch, seq, tag (as token texts write them), parent */ \
         X(KEY_EVENTS,  "events")   /* hash: event id -> record as JSON */                           \
         X(KEY_REQUEST, "req")      /* + request key: hash fingerprint, token, record, durability; 24 h */ \
-        X(KEY_BUNDLES, "bundles")  /* + event id: hash cohort -> "<sha256> <size> <content type>" */ \
-        X(KEY_DRAFTS,  "drafts")   /* + event id: the same, not yet current */                      \
+        X(KEY_BUNDLES, "bundles")  /* + event id: hash cohort -> "<token> <sha256> <size> <content type>" */ \
+        X(KEY_DRAFTS,  "drafts")   /* + event id: the same, not yet current, so without the token */  \
         X(KEY_BODY,    "body")     /* + sha256: the bytes of one bundle body */                     \
         X(KEY_REPORT,  "report")   /* + seq: delivery report */                                     \
         X(KEY_NODES,   "nodes")    /* hash: node name -> presence as JSON */                        \
