@@ -6,6 +6,8 @@ pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET libssl libcrypto)
 pkg_check_modules(LWS REQUIRED IMPORTED_TARGET libwebsockets)
+pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)
+pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 # msgpack-c changed its library's name with version 6 (Debian 13), whose pkg-config file names a relative path.
 find_path(MSGPACK_INCLUDE_DIR msgpack.h REQUIRED)
 find_library(MSGPACK_LIBRARY NAMES msgpack-c msgpackc REQUIRED)

@@ -68,15 +68,37 @@ static const char *parse_size(const char *at, uint32_t *ret_size)
         return at;
 }
 
+/* The position in front of a current row; a hash has no dots. Returns what follows, NULL if it is
+ * none. */
+static const char *parse_position(const char *text, size_t len, struct bundle_row *row)
+{
+        const char *end = memchr(text, ' ', len);
+        size_t n = end != NULL ? (size_t)(end - text) : len;
+        struct token token;
+
+        if (memchr(text, '.', n) == NULL)
+                return text;
+        if (end == NULL || n > TOKEN_TEXT_MAX || token_parse(text, n, &token) != OK)
+                return NULL;
+        memcpy(row->position, text, n);
+        return end + 1;
+}
+
 enum err bundle_row_parse(const char *cohort, const char *text, size_t len,
                           struct bundle_row *ret_row)
 {
         char copy[BUNDLE_SHA_TEXT + BUNDLE_TYPE_MAX + 16];
+        const char *rest, *type, *end = text + len;
         struct bundle_row row = { 0 };
-        const char *type;
 
-        if (!name_is_valid(cohort, strlen(cohort), COHORT_MAX) || len >= sizeof(copy) ||
-            len <= BUNDLE_SHA_TEXT || memchr(text, '\0', len) != NULL)
+        if (!name_is_valid(cohort, strlen(cohort), COHORT_MAX) || memchr(text, '\0', len) != NULL)
+                return ERR_INVALID;
+        rest = parse_position(text, len, &row);
+        if (rest == NULL)
+                return ERR_INVALID;
+        text = rest;
+        len = (size_t)(end - rest);
+        if (len >= sizeof(copy) || len <= BUNDLE_SHA_TEXT)
                 return ERR_INVALID;
         memcpy(copy, text, len);
         copy[len] = '\0';
@@ -98,7 +120,8 @@ enum err bundle_row_parse(const char *cohort, const char *text, size_t len,
 
 size_t bundle_row_format(const struct bundle_row *row, char *out, size_t size)
 {
-        int len = snprintf(out, size, "%s %u %s", row->sha256, row->size, row->type);
+        int len = snprintf(out, size, "%s%s%s %u %s", row->position,
+                           row->position[0] != '\0' ? " " : "", row->sha256, row->size, row->type);
 
         check(len > 0 && (size_t)len < size);
         return (size_t)len;

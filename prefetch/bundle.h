@@ -7,10 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/blob.h"
 #include "base/check.h"
 #include "base/err.h"
 #include "proto/names.h"
+#include "proto/token.h"
 
 #define BUNDLE_BODY_MAX   (1024u * 1024u) /* bytes of one body; one more is 413 */
 #define BUNDLE_TYPE_MAX   127             /* bytes of a content type */
@@ -22,6 +22,9 @@ struct bundle_row { /* one cohort: where its body is and what it is */
         char sha256[BUNDLE_SHA_TEXT + 1];
         char type[BUNDLE_TYPE_MAX + 1];
         uint32_t size; /* bytes */
+        /* Log token of the publish that made it current; empty: a draft, or not known. A device whose own
+         * token is older has not been told of it yet. */
+        char position[TOKEN_TEXT_MAX + 1];
 };
 
 struct bundle_index {
@@ -40,7 +43,8 @@ void bundle_index_unref(struct bundle_index *index); /* NULL is fine */
 /* The cohort's row, or that of COHORT_DEFAULT, or NULL. */
 const struct bundle_row *bundle_index_find(const struct bundle_index *index, const char *cohort);
 
-/* "<sha256> <size> <content type>": how Redis holds a row. */
+/* "[<position> ]<sha256> <size> <content type>": how Redis holds a row. fanout/kickoff.lua puts the position
+ * in front when it makes a draft current. */
 must_check enum err bundle_row_parse(const char *cohort, const char *text, size_t len,
                                      struct bundle_row *ret_row);
 size_t bundle_row_format(const struct bundle_row *row, char *out, size_t size);
@@ -48,24 +52,3 @@ size_t bundle_row_format(const struct bundle_row *row, char *out, size_t size);
 void bundle_sha256(const void *bytes, size_t len, char hex[BUNDLE_SHA_TEXT + 1]);
 /* A content type we are ready to repeat in a header: printable ASCII type/subtype with parameters. */
 bool bundle_type_is_valid(const char *type);
-
-/* A bundle as ready-made HTTP/1.1 bytes. Heads come in BUNDLE_HEADS variants that differ in max-age
- * (jittered by +-20 %, so that a herd's caches do not expire together); the caller picks one at random. */
-#define BUNDLE_HEADS 8
-#define BUNDLE_MAX_AGE_S 300
-
-struct bundle_response {
-        _Atomic uint32_t refs;
-        uint64_t version;
-        char etag[BUNDLE_SHA_TEXT + 3]; /* with its quotes */
-        struct blob *heads[BUNDLE_HEADS];       /* 200 ... up to and with the empty line */
-        struct blob *heads_304[BUNDLE_HEADS];   /* whole 304 responses */
-        struct blob *body;
-};
-/* The reference is the caller's. NULL = no memory. `body` gains a reference. */
-struct bundle_response *bundle_response_create(const struct bundle_row *row, uint64_t version,
-                                               struct blob *body);
-struct bundle_response *bundle_response_ref(struct bundle_response *response);
-void bundle_response_unref(struct bundle_response *response);
-/* Does If-None-Match (RFC 9110 13.1.2, weak comparison, lists, `*`) match this response? */
-bool bundle_response_matches(const struct bundle_response *response, const char *if_none_match, size_t len);

@@ -16,6 +16,7 @@
 #include "fanout/snapshot.h"
 #include "prefetch/bundle.h"
 #include "prefetch/loader.h"
+#include "prefetch/response.h"
 
 #define CACHE_WAIT_MS     2000 /* a waiting request is answered 503 after this */
 #define CACHE_WAITERS_MAX 20000

@@ -15,6 +15,7 @@
 #include "base/mailbox.h"
 #include "prefetch/bundle.h"
 #include "prefetch/loader.h"
+#include "prefetch/response.h"
 
 struct cache;
 struct port;

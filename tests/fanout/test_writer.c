@@ -196,6 +196,7 @@ Test(writer, publish_moves_drafts_and_keeps_cohorts_without_one)
 {
         struct fixture f = fixture_start();
         struct result result;
+        char token[TOKEN_TEXT_MAX + 1], wanted[128];
         char *bundles, *drafts;
 
         fixture_create(&f, "final");
@@ -212,7 +213,9 @@ Test(writer, publish_moves_drafts_and_keeps_cohorts_without_one)
         cr_assert(eq(u64, result.outcome.event.state.bundle, 1));
         bundles = test_redis_ask(f.server, "HGETALL", "{" NS "}:bundles:final", NULL);
         drafts = test_redis_ask(f.server, "EXISTS", "{" NS "}:drafts:final", NULL);
-        cr_assert(eq(str, bundles, "old\nsha0 1 t\ndefault\nsha2 2 t"));
+        token_format(&result.outcome.token, token);
+        snprintf(wanted, sizeof(wanted), "old\nsha0 1 t\ndefault\n%s sha2 2 t", token);
+        cr_assert(eq(str, bundles, wanted)); /* the row says which publish made it current */
         cr_assert(eq(str, drafts, "0"));
         free(bundles);
         free(drafts);

@@ -1,4 +1,4 @@
-/* tests/prefetch/test_bundle.c -- rows, indexes and ready-made responses. */
+/* tests/prefetch/test_bundle.c -- rows and indexes. */
 #include "prefetch/bundle.h"
 
 #include <stdio.h>
@@ -16,24 +16,6 @@ static struct bundle_row row_of(const char *cohort)
 
         snprintf(row.cohort, sizeof(row.cohort), "%s", cohort);
         return row;
-}
-
-static struct bundle_response *response_of_abc(void)
-{
-        struct bundle_row row = row_of("default");
-        struct blob *body = blob_create("abc", 3);
-        struct bundle_response *response = bundle_response_create(&row, 7, body);
-
-        blob_unref(body);
-        return response;
-}
-
-static const char *text_of(const struct blob *blob)
-{
-        static char text[2048];
-
-        snprintf(text, sizeof(text), "%.*s", (int)blob->len, (const char *)blob->data);
-        return text;
 }
 
 Test(bundle, hash_is_sha256_of_fips_180)
@@ -62,6 +44,22 @@ Test(bundle, row_survives_the_way_through_redis)
         cr_assert(eq(u32, back.size, 3));
 }
 
+Test(bundle, a_current_row_says_at_which_place_of_the_log_it_was_made)
+{
+        static const char text[] = "0001f00d12345678.42.00c0ffee00c0ffee " SHA_OF_ABC " 3 a/b; c=1.5";
+        struct bundle_row row;
+        char back[512];
+
+        cr_assert(eq(int, bundle_row_parse("tv", text, sizeof(text) - 1, &row), OK));
+        cr_assert(eq(str, row.position, "0001f00d12345678.42.00c0ffee00c0ffee"));
+        cr_assert(eq(str, row.sha256, SHA_OF_ABC));
+        cr_assert(eq(str, row.type, "a/b; c=1.5"));
+        cr_assert(eq(sz, bundle_row_format(&row, back, sizeof(back)), sizeof(text) - 1));
+        cr_assert(eq(str, back, (char *)text));
+        cr_assert(eq(int, bundle_row_parse("tv", text + 37, sizeof(text) - 38, &row), OK));
+        cr_assert(eq(str, row.position, "")); /* a draft */
+}
+
 Test(bundle, row_that_is_not_exactly_ours_is_refused)
 {
         static const char *const bad[] = {
@@ -79,6 +77,12 @@ Test(bundle, row_that_is_not_exactly_ours_is_refused)
                 SHA_OF_ABC " 3 a/b\r\nSet-Cookie: x",
                 "BA7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad 3 a/b",
                 "ba7816bf 3 a/b",
+                "1.2.3 " SHA_OF_ABC " 3 a/b",
+                "0001f00d12345678.42.00c0ffee00c0ffee",
+                "0001f00d12345678.42.00c0ffee00c0ffee ",
+                "0001f00d12345678.42.00c0ffee00c0ffee  " SHA_OF_ABC " 3 a/b",
+                "0001f00d12345678.42.00c0ffee00c0ffee 0001f00d12345678.42.00c0ffee00c0ffee " SHA_OF_ABC
+                " 3 a/b",
         };
         struct bundle_row row;
 
@@ -136,88 +140,4 @@ Test(bundle, without_default_an_unknown_cohort_has_nothing)
         cr_assert(eq(ptr, (void *)bundle_index_find(empty, "default"), NULL));
         bundle_index_unref(index);
         bundle_index_unref(empty);
-}
-
-Test(bundle, head_names_the_version_the_hash_and_how_long_to_keep_it)
-{
-        struct bundle_response *response = response_of_abc();
-        const char *text = text_of(response->heads[0]);
-
-        cr_assert(eq(int, strncmp(text, "HTTP/1.1 200 OK\r\n", 17), 0));
-        cr_assert(not(eq(ptr, strstr(text, "\r\nETag: \"" SHA_OF_ABC "\"\r\n"), NULL)));
-        cr_assert(not(eq(ptr, strstr(text, "\r\nKickoff-Bundle: 7\r\n"), NULL)));
-        cr_assert(not(eq(ptr, strstr(text, "\r\nContent-Length: 3\r\n"), NULL)));
-        cr_assert(not(eq(ptr, strstr(text, "\r\nContent-Type: application/json\r\n"), NULL)));
-        cr_assert(not(eq(ptr, strstr(text, "\r\nX-Content-Type-Options: nosniff\r\n"), NULL)));
-        cr_assert(eq(str, (char *)(text + strlen(text) - 4), "\r\n\r\n"));
-        text = text_of(response->heads_304[0]);
-        cr_assert(eq(int, strncmp(text, "HTTP/1.1 304 Not Modified\r\n", 27), 0));
-        cr_assert(not(eq(ptr, strstr(text, "\r\nETag: \"" SHA_OF_ABC "\"\r\n"), NULL)));
-        cr_assert(not(eq(ptr, strstr(text, "\r\nKickoff-Bundle: 7\r\n"), NULL)));
-        cr_assert(not(eq(ptr, strstr(text, "\r\nCache-Control: public, max-age="), NULL)));
-        cr_assert(eq(ptr, strstr(text, "Content-Length"), NULL));
-        bundle_response_unref(response);
-}
-
-Test(bundle, caches_of_a_herd_expire_up_to_a_fifth_earlier_or_later)
-{
-        struct bundle_response *response = response_of_abc();
-        unsigned previous = 0;
-
-        for (unsigned i = 0; i < BUNDLE_HEADS; i++) {
-                unsigned age = 0, age_304 = 0;
-                const char *at = strstr(text_of(response->heads[i]), "max-age=");
-
-                cr_assert(not(eq(ptr, (void *)at, NULL)));
-                age = (unsigned)atoi(at + 8);
-                age_304 = (unsigned)atoi(strstr(text_of(response->heads_304[i]), "max-age=") + 8);
-                cr_assert(eq(uint, age, age_304));
-                cr_assert(gt(uint, age, previous));
-                previous = age;
-                if (i == 0)
-                        cr_assert(eq(uint, age, BUNDLE_MAX_AGE_S * 8 / 10));
-        }
-        cr_assert(eq(uint, previous, BUNDLE_MAX_AGE_S * 12 / 10));
-        bundle_response_unref(response);
-}
-
-Test(bundle, if_none_match_is_compared_as_rfc_9110_says)
-{
-        struct bundle_response *response = response_of_abc();
-        static const char *const same[] = {
-                "\"" SHA_OF_ABC "\"",
-                "W/\"" SHA_OF_ABC "\"",
-                "\"x\", \"" SHA_OF_ABC "\"",
-                "\"a,b\",W/\"y\" ,, \"" SHA_OF_ABC "\" ",
-                "*",
-                " * ",
-        };
-        static const char *const other[] = {
-                "",
-                "\"\"",
-                "\"x\"",
-                SHA_OF_ABC,
-                "\"" SHA_OF_ABC,
-                "\"x\", *",
-                "w/\"" SHA_OF_ABC "\"",
-                "\"x, \"" SHA_OF_ABC "\"",
-        };
-
-        for (size_t i = 0; i < countof(same); i++)
-                cr_expect(bundle_response_matches(response, same[i], strlen(same[i])), "%s",
-                          same[i]);
-        for (size_t i = 0; i < countof(other); i++)
-                cr_expect(not(bundle_response_matches(response, other[i], strlen(other[i]))), "%s",
-                          other[i]);
-        bundle_response_unref(response);
-}
-
-Test(bundle, body_lives_as_long_as_a_response_holds_it)
-{
-        struct bundle_response *response = response_of_abc();
-        struct bundle_response *second = bundle_response_ref(response);
-
-        bundle_response_unref(response);
-        cr_assert(eq(int, memcmp(second->body->data, "abc", 3), 0));
-        bundle_response_unref(second);
 }
