@@ -159,22 +159,26 @@ static void reply_events(struct worker *worker, struct conn *conn, const struct 
 static void reply_bundle(struct worker *worker, struct conn *conn, const struct head *head,
                          bool head_only, struct bundle_response *response)
 {
-        unsigned variant = (unsigned)rng_below(&worker->rng, BUNDLE_HEADS);
-        struct blob *first = response->heads[variant], *body = response->body;
-        struct piece pieces[2];
-        unsigned n = 1;
+        struct slice age = bundle_age((unsigned)rng_below(&worker->rng, BUNDLE_AGES));
+        struct bundle_choice choice;
+        struct blob *first, *body;
+        struct piece pieces[3];
 
-        if (head->if_none_match.at != NULL &&
-            bundle_response_matches(response, head->if_none_match.at, head->if_none_match.len)) {
-                first = response->heads_304[variant];
-                gateway_metrics_prefetch(304);
-        } else {
-                n = head_only || body->len == 0 ? 1 : 2;
-                gateway_metrics_prefetch(200);
+        if (!bundle_response_choose(response, head->accept_encoding, head->if_none_match,
+                                    &choice)) {
+                gateway_metrics_prefetch(406);
+                refuse(worker, conn, 406, "no acceptable content coding",
+                       "Accept identity, which is always there, or leave Accept-Encoding out.", 0,
+                       head_only);
+                return;
         }
+        gateway_metrics_prefetch(choice.not_modified ? 304 : 200);
+        first = choice.not_modified ? choice.variant->head_304 : choice.variant->head;
+        body = choice.variant->body;
         pieces[0] = (struct piece){ first->data, first->len, first };
-        pieces[1] = (struct piece){ body->data, body->len, body };
-        reply(worker, conn, pieces, n);
+        pieces[1] = (struct piece){ age.at, (uint32_t)age.len, NULL };
+        pieces[2] = (struct piece){ body->data, body->len, body };
+        reply(worker, conn, pieces, choice.not_modified || head_only || body->len == 0 ? 2 : 3);
 }
 
 static void answer_prefetch(struct worker *worker, struct conn *conn, const struct head *head,
