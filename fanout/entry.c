@@ -7,17 +7,15 @@
 
 #include <jansson.h>
 
-#include "fanout/frame.h"
-
 #define HEX_LEN 16 /* of an epoch or a tag, see proto/token.h */
 
-static struct blob *make_frame(const struct signal *signal, enum encoding encoding)
+static struct blob *make_frame(const struct signal *signal, enum wire wire)
 {
         struct buf payload = BUF_INIT;
         struct blob *frame;
 
-        message_encode_signal(signal, encoding, &payload);
-        frame = frame_create(encoding, &payload);
+        message_encode_signal(signal, wire_encoding(wire), &payload);
+        frame = frame_create(wire, &payload, &signal->token);
         buf_fini(&payload);
         return frame;
 }
@@ -36,7 +34,7 @@ struct entry *entry_create(const struct signal *signal, uint64_t prev_tag, const
                 return NULL;
         }
         for (unsigned i = 0; i < ENCODINGS; i++) {
-                entry->frames[i] = make_frame(signal, (enum encoding)i);
+                entry->frames[i] = make_frame(signal, (enum wire)i);
                 if (entry->frames[i] == NULL) {
                         entry_unref(entry);
                         return NULL;
@@ -65,8 +63,28 @@ void entry_unref(struct entry *entry)
                 return;
         for (unsigned i = 0; i < ENCODINGS; i++)
                 blob_unref(entry->frames[i]);
+        blob_unref(atomic_load(&entry->stream));
         free(entry->record);
         free(entry);
+}
+
+static struct blob *stream_frame(struct entry *entry)
+{
+        _Atomic(struct blob *) *place = &entry->stream;
+        struct blob *there = atomic_load_explicit(place, memory_order_acquire), *made;
+
+        if (there != NULL)
+                return there;
+        made = make_frame(&entry->signal, WIRE_STREAM);
+        if (made == NULL || atomic_compare_exchange_strong(place, &there, made))
+                return made;
+        blob_unref(made); /* another thread was faster, with the same bytes */
+        return there;
+}
+
+struct blob *entry_signal_frame(struct entry *entry, enum wire wire)
+{
+        return wire == WIRE_STREAM ? stream_frame(entry) : entry->frames[wire];
 }
 
 void entry_drop_record(struct entry *entry)

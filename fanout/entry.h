@@ -10,14 +10,16 @@
 #include "base/blob.h"
 #include "base/check.h"
 #include "base/err.h"
+#include "fanout/frame.h"
 #include "proto/message.h"
 
-struct entry { /* immutable once made, shared by all threads */
+struct entry { /* immutable once made but for `stream`, shared by all threads */
         _Atomic uint32_t refs;
         struct signal signal;
         uint64_t prev_tag;
         char *record; /* the event after it, as text (event_parse); NULL: it came without one */
         struct blob *frames[ENCODINGS]; /* whole unmasked WebSocket frames, ready for send() */
+        _Atomic(struct blob *) stream; /* as a block of an event stream: see entry_signal_frame() */
 };
 
 /* Makes both frames. `signal` is copied, and `record`, which may be NULL. The reference is the caller's.
@@ -25,6 +27,10 @@ struct entry { /* immutable once made, shared by all threads */
 struct entry *entry_create(const struct signal *signal, uint64_t prev_tag, const char *record);
 struct entry *entry_ref(struct entry *entry);
 void entry_unref(struct entry *entry);
+/* The signal in this form: borrowed, lives as long as the entry. Any thread. That for event streams is made
+ * when first asked for, since many nodes hold no stream; threads may race to, one wins. NULL = no memory, for
+ * WIRE_STREAM alone. */
+struct blob *entry_signal_frame(struct entry *entry, enum wire wire);
 /* Forget the record: who needed it has it, and thousands of entries are kept. Only before it is shared. */
 void entry_drop_record(struct entry *entry);
 

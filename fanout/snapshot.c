@@ -7,13 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fanout/frame.h"
-
 struct snapshot {
         _Atomic uint32_t refs;
         struct token token;
         uint64_t parent; /* the epoch that token's continues, 0 = none */
-        _Atomic(struct blob *) frames[RESET_REASONS][ENCODINGS];
+        _Atomic(struct blob *) frames[RESET_REASONS][WIRES];
         size_t n;
         struct event_state events[]; /* sorted by id */
 };
@@ -62,8 +60,8 @@ void snapshot_unref(struct snapshot *snapshot)
         if (before > 1)
                 return;
         for (unsigned reason = 0; reason < RESET_REASONS; reason++) {
-                for (unsigned encoding = 0; encoding < ENCODINGS; encoding++)
-                        blob_unref(atomic_load(&snapshot->frames[reason][encoding]));
+                for (unsigned wire = 0; wire < WIRES; wire++)
+                        blob_unref(atomic_load(&snapshot->frames[reason][wire]));
         }
         free(snapshot);
 }
@@ -110,28 +108,27 @@ const struct event_state *snapshot_find(const struct snapshot *snapshot, const c
 }
 
 static struct blob *make_frame(const struct snapshot *snapshot, enum reset_reason reason,
-                               enum encoding encoding)
+                               enum wire wire)
 {
         struct buf payload = BUF_INIT;
         struct blob *frame;
 
-        message_encode_reset(reason, &snapshot->token, snapshot->events, snapshot->n, encoding,
-                             &payload);
-        frame = frame_create(encoding, &payload);
+        message_encode_reset(reason, &snapshot->token, snapshot->events, snapshot->n,
+                             wire_encoding(wire), &payload);
+        frame = frame_create(wire, &payload, &snapshot->token);
         buf_fini(&payload);
         return frame;
 }
 
-struct blob *snapshot_frame(struct snapshot *snapshot, enum reset_reason reason,
-                            enum encoding encoding)
+struct blob *snapshot_frame(struct snapshot *snapshot, enum reset_reason reason, enum wire wire)
 {
-        _Atomic(struct blob *) *place = &snapshot->frames[reason][encoding];
+        _Atomic(struct blob *) *place = &snapshot->frames[reason][wire];
         struct blob *there = atomic_load_explicit(place, memory_order_acquire);
 
         if (there != NULL)
                 return there;
 
-        struct blob *made = make_frame(snapshot, reason, encoding);
+        struct blob *made = make_frame(snapshot, reason, wire);
 
         if (made == NULL)
                 return NULL;

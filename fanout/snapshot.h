@@ -7,6 +7,7 @@
 
 #include "base/blob.h"
 #include "base/check.h"
+#include "fanout/frame.h"
 #include "proto/message.h"
 
 struct snapshot;
@@ -26,7 +27,7 @@ const struct event_state *snapshot_find(const struct snapshot *snapshot, const c
 
 /* The whole `reset` frame, ready for send(). Any thread; threads may race to make it, one wins. Borrowed:
  * lives as long as the snapshot (take a blob_ref to keep it). NULL = no memory. */
-struct blob *snapshot_frame(struct snapshot *snapshot, enum reset_reason reason, enum encoding encoding);
+struct blob *snapshot_frame(struct snapshot *snapshot, enum reset_reason reason, enum wire wire);
 
 /* A snapshot one signal later. NULL = no memory. */
 struct snapshot *snapshot_after(const struct snapshot *snapshot, const struct signal *signal);

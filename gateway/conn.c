@@ -124,6 +124,7 @@ void conn_leave(struct worker *worker, struct conn *conn, enum close_reason reas
         worker->n_conns = last;
         broadcast_moved(worker, conn->slot, last);
         tell_devices(worker);
+        metric_add(&m_sessions[conn->session.is_stream], -1);
         metric_add(&m_closes[reason], 1);
         log_debug("SESSION-CLOSED", "device=%s session=%016llx reason=%s", conn->name->device,
                   (unsigned long long)conn->name->session, close_table[reason].name);

@@ -38,6 +38,25 @@ static bool choose_encoding(const struct head *head, enum encoding *ret_encoding
         return false;
 }
 
+/* Named, whatever its parameters: a range that merely includes it is anybody's. */
+static bool accepts_stream(const struct head *head)
+{
+        struct slice list = head->accept, range;
+
+        while (list.at != NULL && slice_next(&list, &range)) {
+                const char *end = memchr(range.at, ';', range.len);
+
+                if (end != NULL)
+                        range.len = (size_t)(end - range.at);
+                while (range.len > 0 &&
+                       (range.at[range.len - 1] == ' ' || range.at[range.len - 1] == '\t'))
+                        range.len--;
+                if (slice_is_nocase(range, "text/event-stream"))
+                        return true;
+        }
+        return false;
+}
+
 /* A query parameter that must be a name if it is there. Refuses and returns false if it is not. */
 static bool read_name(const struct head *head, const char *param, char *out, size_t max,
                       struct door_verdict *verdict, const char *title, bool *ret_found)
@@ -95,6 +114,18 @@ static bool read_since(const struct head *head, struct door_verdict *verdict)
         }
 }
 
+/* What a browser remembers of an event stream (WHATWG HTML 9.2.3). It is newer than the `since` of
+ * an address that never changes. */
+static void read_last_event_id(const struct head *head, struct door_verdict *verdict)
+{
+        const struct slice id = head->last_event_id;
+
+        if (id.len == 0)
+                return;
+        verdict->has_since = token_parse(id.at, id.len, &verdict->since) == OK;
+        verdict->since_malformed = !verdict->has_since;
+}
+
 static bool read_ack(const struct head *head, struct door_verdict *verdict)
 {
         char text[2];
@@ -121,13 +152,24 @@ static bool origin_is_allowed(const struct head *head, const struct door_rules *
         return false;
 }
 
+static bool check_origin(const struct head *head, const struct door_rules *rules,
+                         struct door_verdict *verdict)
+{
+        if (origin_is_allowed(head, rules))
+                return true;
+        refuse(verdict, 403, "origin is not allowed",
+               "Ask the operator to add this origin to --origin.");
+        return false;
+}
+
 /* RFC 6455 4.2.1, in the order in which an answer helps most. */
 static bool check_upgrade(const struct head *head, const struct door_rules *rules,
                           struct door_verdict *verdict)
 {
         if (head->minor < 1 || !head->connection_upgrade || !head->upgrade_websocket) {
-                refuse(verdict, 426, "this is a WebSocket endpoint",
-                       "Connect with a WebSocket client; to poll instead, use /v1/events.");
+                refuse(
+                    verdict, 426, "this is a WebSocket endpoint",
+                    "Connect with a WebSocket client; without one, use /v1/stream, or poll /v1/events.");
                 return false;
         }
         if (!slice_is(head->ws_version, "13")) {
@@ -140,30 +182,29 @@ static bool check_upgrade(const struct head *head, const struct door_rules *rule
                        "Send 16 random bytes in base64.");
                 return false;
         }
-        if (!origin_is_allowed(head, rules)) {
-                refuse(verdict, 403, "origin is not allowed",
-                       "Ask the operator to add this origin to --origin.");
+        return check_origin(head, rules, verdict);
+}
+
+/* Who comes, whichever way: the parameters of both. */
+static bool read_device(const struct head *head, struct door_verdict *verdict)
+{
+        bool found;
+
+        if (!read_name(head, "device", verdict->device, DEVICE_ID_MAX, verdict,
+                       "device is not valid", &found))
+                return false;
+        if (!found) {
+                refuse(verdict, 400, "device is missing",
+                       "Add ?device=ID, an id that stays the same for this device.");
                 return false;
         }
-        return true;
+        return read_cohort(head, verdict) && read_since(head, verdict) && read_ack(head, verdict);
 }
 
 static void decide_connect(const struct head *head, const struct door_rules *rules,
                            struct door_verdict *verdict)
 {
-        bool found;
-
-        if (!check_upgrade(head, rules, verdict))
-                return;
-        if (!read_name(head, "device", verdict->device, DEVICE_ID_MAX, verdict,
-                       "device is not valid", &found))
-                return;
-        if (!found) {
-                refuse(verdict, 400, "device is missing",
-                       "Add ?device=ID, an id that stays the same for this device.");
-                return;
-        }
-        if (!read_cohort(head, verdict) || !read_since(head, verdict) || !read_ack(head, verdict))
+        if (!check_upgrade(head, rules, verdict) || !read_device(head, verdict))
                 return;
         if (head->n_ws_protocols > 0) {
                 /* A browser fails a connection whose offer was not taken up: say why instead. */
@@ -176,6 +217,22 @@ static void decide_connect(const struct head *head, const struct door_rules *rul
         }
         memcpy(verdict->ws_key, head->ws_key.at, sizeof(verdict->ws_key));
         verdict->kind = DOOR_CONNECT;
+}
+
+static void decide_stream(const struct head *head, const struct door_rules *rules,
+                          struct door_verdict *verdict)
+{
+        if (head->minor < 1) {
+                refuse(verdict, 505, "a stream needs HTTP/1.1", "Send an HTTP/1.1 request.");
+                return;
+        }
+        if (!check_origin(head, rules, verdict) || !read_device(head, verdict))
+                return;
+        read_last_event_id(head, verdict);
+        verdict->wants_ack = false; /* there is no way back */
+        verdict->encoding = ENCODING_JSON;
+        verdict->from_event_source = accepts_stream(head);
+        verdict->kind = DOOR_STREAM;
 }
 
 static void decide_prefetch(const struct head *head, struct slice segment,
@@ -204,11 +261,13 @@ void door_decide(const struct head *head, const struct door_rules *rules,
         static const char prefetch[] = "/v1/prefetch/";
         const size_t prefetch_len = sizeof(prefetch) - 1;
         struct door_verdict *verdict = ret_verdict;
-        enum { NO_PAGE, CONNECT, EVENTS, HEALTH, PREFETCH } page = NO_PAGE;
+        enum { NO_PAGE, CONNECT, STREAM, EVENTS, HEALTH, PREFETCH } page = NO_PAGE;
 
         memset(verdict, 0, sizeof(*verdict));
         if (slice_is(head->path, "/v1/connect"))
                 page = CONNECT;
+        else if (slice_is(head->path, "/v1/stream"))
+                page = STREAM;
         else if (slice_is(head->path, "/v1/events"))
                 page = EVENTS;
         else if (slice_is(head->path, "/healthz"))
@@ -224,11 +283,14 @@ void door_decide(const struct head *head, const struct door_rules *rules,
                        "Producers use the admin port.");
         } else if (page == NO_PAGE) {
                 refuse(verdict, 404, "no such page",
-                       "Devices use /v1/connect, /v1/prefetch/EVENT and /v1/events.");
-        } else if (!slice_is(head->method, "GET") && (!verdict->head_only || page == CONNECT)) {
+                       "Devices use /v1/connect, /v1/stream, /v1/prefetch/EVENT and /v1/events.");
+        } else if (!slice_is(head->method, "GET") &&
+                   (!verdict->head_only || page == CONNECT || page == STREAM)) {
                 refuse(verdict, 405, "method is not allowed", "Use GET.");
         } else if (page == CONNECT) {
                 decide_connect(head, rules, verdict);
+        } else if (page == STREAM) {
+                decide_stream(head, rules, verdict);
         } else if (page == PREFETCH) {
                 decide_prefetch(
                     head,

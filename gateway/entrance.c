@@ -117,6 +117,16 @@ static enum admission_refusal refusal_of(enum shed why)
                                    : REFUSED_BUSY;
 }
 
+/* After any status but 200 an EventSource gives up for good (WHATWG HTML 9.2.3). */
+static void turn_stream_away(struct worker *worker, struct buf *out,
+                             const struct admission_span *span, const struct door_verdict *verdict)
+{
+        const struct goaway goaway = { GOAWAY_OVERLOAD, span->min_ms, span->max_ms };
+
+        response_stream(out, verdict->has_since ? &verdict->since : NULL, span->max_ms);
+        response_stream_goaway(out, &goaway, &worker->rng);
+}
+
 void entrance_shed(struct worker *worker, struct conn *conn, enum shed why,
                    const struct door_verdict *verdict)
 {
@@ -133,6 +143,8 @@ void entrance_shed(struct worker *worker, struct conn *conn, enum shed why,
         if (verdict->kind == DOOR_CONNECT && verdict->from_browser)
                 response_turned_away(&out, verdict->ws_key, verdict->subprotocol_named,
                                      verdict->encoding, span.min_ms, span.max_ms);
+        else if (verdict->kind == DOOR_STREAM && verdict->from_event_source)
+                turn_stream_away(worker, &out, &span, verdict);
         else
                 response_refusal(&out, &text, admission_retry_s(&span, &worker->rng), 0, true,
                                  verdict->head_only);

@@ -44,7 +44,7 @@ void entrance_wait(struct worker *worker, struct conn *conn);
  * into the worker's scratch: nothing of one's own may lie there. */
 void entrance_make_room(struct worker *worker, struct conn *newcomer);
 
-/* CONNECT: a session, or turned away. The connection may be DEAD after it. */
+/* CONNECT, STREAM: a session, or turned away. The connection may be DEAD after it. */
 void entrance_let_in(struct worker *worker, struct conn *conn, const struct door_verdict *verdict);
 /* Are bundles and the like not handed out now? They are the first to go (contract line 12). */
 bool entrance_sheds_fetches(const struct worker *worker);

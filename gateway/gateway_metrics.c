@@ -12,6 +12,16 @@
 
 /* A gauge is the sum of the workers' shares. */
 struct metric m_devices = METRIC_GAUGE("kickoff_devices", "Sessions held.");
+struct metric m_sessions[2] = {
+        METRIC_GAUGE("kickoff_sessions{transport=\"websocket\"}", "Sessions held, by transport."),
+        METRIC_GAUGE("kickoff_sessions{transport=\"stream\"}", "Sessions held, by transport."),
+};
+struct metric m_begun[2] = {
+        METRIC_COUNTER("kickoff_sessions_begun_total{transport=\"websocket\"}",
+                       "Sessions begun, by transport."),
+        METRIC_COUNTER("kickoff_sessions_begun_total{transport=\"stream\"}",
+                       "Sessions begun, by transport."),
+};
 struct metric m_guests =
     METRIC_GAUGE("kickoff_guests", "Sockets that are not sessions: requests and handshakes.");
 struct metric m_blocked =
@@ -77,6 +87,10 @@ static struct metric m_refused[countof(refused_status)], m_prefetch[countof(pref
 
 static struct metric *const table[] = {
         &m_devices,
+        &m_sessions[0],
+        &m_sessions[1],
+        &m_begun[0],
+        &m_begun[1],
         &m_guests,
         &m_blocked,
         &m_uring,

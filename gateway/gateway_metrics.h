@@ -7,6 +7,7 @@
 #include "proto/close.h"
 #include "proto/message.h"
 
+extern struct metric m_sessions[2], m_begun[2]; /* by session.is_stream */
 extern struct metric m_devices, m_guests, m_blocked, m_uring;
 extern struct metric m_connects_recovered, m_connects_reset, m_connects_waiting;
 extern struct metric m_signals, m_bytes, m_acks, m_frames_in, m_broadcasts, m_broadcast_us;

@@ -134,7 +134,7 @@ static void reply_events(struct worker *worker, struct conn *conn, const struct 
         uint32_t skip;
 
         if (worker->snapshot != NULL)
-                frame = snapshot_frame(worker->snapshot, RESET_NEW, ENCODING_JSON);
+                frame = snapshot_frame(worker->snapshot, RESET_NEW, WIRE_JSON);
         if (frame == NULL) {
                 refuse_busy(worker, conn, "this node is starting", head_only);
                 return;
@@ -245,6 +245,7 @@ static void answer(struct worker *worker, struct conn *conn, struct request *req
             request->head.keep_alive && !request->head.has_body && !worker->is_draining;
         switch (verdict->kind) {
         case DOOR_CONNECT:
+        case DOOR_STREAM:
                 entrance_let_in(worker, conn, verdict);
                 break;
         case DOOR_PREFETCH:

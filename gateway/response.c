@@ -4,11 +4,13 @@
 
 #include <string.h>
 
+#include "proto/sse.h"
 #include "proto/ws.h"
 
-#define EVERYBODY                            \
-        "Access-Control-Allow-Origin: *\r\n" \
-        "Access-Control-Expose-Headers: ETag, Retry-After\r\n"
+#define EVERYBODY                                                                               \
+        "Access-Control-Allow-Origin: *\r\n"                                                    \
+        "Access-Control-Expose-Headers: ETag, Kickoff-Bundle, Kickoff-Hash, Kickoff-Position, " \
+        "Retry-After\r\n"
 
 static const char *reason_phrase(unsigned status)
 {
@@ -71,8 +73,8 @@ void response_refusal(struct buf *out, const struct refusal_text *text, unsigned
                 add_number(out, "Cache-Control: public, max-age=", max_age_s);
         else
                 buf_str(out, "Cache-Control: no-store\r\n");
-        if (text->status == 405)
-                buf_str(out, "Allow: GET, HEAD\r\n");
+        if (text->status == 405) /* HEAD may be what was refused: a session has none */
+                buf_str(out, head_only ? "Allow: GET\r\n" : "Allow: GET, HEAD\r\n");
         if (text->status == 426) /* RFC 9110 15.5.22, RFC 6455 4.4; Upgrade needs Connection */
                 buf_str(out, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
         if (closes)
@@ -101,7 +103,9 @@ static void add_etag(struct buf *out, const struct token *token)
 
         buf_str(out, "ETag: \"");
         buf_add(out, text, len);
-        buf_str(out, "\"\r\nCache-Control: no-cache\r\n" EVERYBODY);
+        buf_str(out, "\"\r\n");
+        add_number(out, "Cache-Control: public, max-age=", RESPONSE_EVENTS_MAX_AGE_S);
+        buf_str(out, EVERYBODY);
 }
 
 void response_events_head(struct buf *out, const struct token *token, size_t body_len, bool closes)
@@ -173,4 +177,40 @@ void response_turned_away(struct buf *out, const char key[24], bool names_subpro
                 ws_header(header, encoding == ENCODING_JSON ? WS_TEXT : WS_BINARY, payload.len));
         buf_add(out, payload.data, payload.len);
         buf_add(out, close, ws_close_frame(close, CLOSE_OVERLOAD));
+}
+
+/* --- event streams --------------------------------------------------------------------------- */
+
+/* No Content-Length and no chunks: it ends when the connection does (RFC 9112 6.3), so that what is
+ * broadcast is the same bytes for every stream, whatever came before. Not to be stored, nor changed
+ * on the way (a proxy that compresses must gather bytes first); X-Accel-Buffering is nginx' word
+ * for passing on at once. */
+void response_stream(struct buf *out, const struct token *since, uint32_t come_back_ms)
+{
+        buf_str(out, "HTTP/1.1 200 OK\r\n"
+                     "Content-Type: text/event-stream\r\n"
+                     "Cache-Control: no-store, no-transform\r\n"
+                     "X-Accel-Buffering: no\r\n"
+                     "Connection: close\r\n" EVERYBODY "\r\n");
+        sse_retry(out, come_back_ms);
+        sse_block(out, since, NULL, 0);
+}
+
+void response_stream_goaway(struct buf *out, const struct goaway *goaway, struct rng *rng)
+{
+        const struct message message = { .type = MESSAGE_GOAWAY, .goaway = *goaway };
+        uint32_t come_back_ms = goaway->min_ms;
+        char array[256];
+        struct buf payload;
+
+        if (goaway->reason == GOAWAY_REPLACED)
+                come_back_ms = RESPONSE_COME_BACK_NEVER_MS;
+        else
+                come_back_ms +=
+                    (uint32_t)rng_below(rng, (uint64_t)goaway->max_ms - goaway->min_ms + 1);
+        buf_init_fixed(&payload, array, sizeof(array));
+        message_encode(&message, ENCODING_JSON, &payload);
+        check(!payload.failed);
+        sse_retry(out, come_back_ms);
+        sse_block(out, NULL, payload.data, payload.len);
 }

@@ -51,6 +51,7 @@ struct session {
             pending_reset; /* 0, or 1 + enum reset_reason: the cursor is void, reset comes first */
         uint8_t leaving;   /* LEAVING: enum goaway_reason */
         bool wants_ack : 1, pinged : 1;
+        bool is_stream : 1;  /* Server-Sent Events: no input, no acks, no pongs (session_io.c) */
         bool owes_place : 1; /* resumed, and has acked nothing yet: see session_message */
         uint8_t
             held; /* by how much the end was moved: in 255ths of the lifetime, at most all of it */

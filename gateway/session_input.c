@@ -134,11 +134,22 @@ static void keep_or_give_back(struct worker *worker, struct conn *conn)
         }
 }
 
+/* A stream has no way back: what comes says nothing, but it is not free. */
+static void ignore(struct worker *worker, struct conn *conn)
+{
+        if (session_noise(&conn->session, worker_now(worker)).what == DO_CLOSE)
+                session_io_close(worker, conn, CLOSE_POLICY);
+}
+
 void session_input_feed(struct worker *worker, struct conn *conn, const uint8_t *bytes, size_t len)
 {
         struct block *block = conn->block != NULL ? conn->block : worker->frame;
         struct ws_reader *reader = &block->frame.reader;
 
+        if (conn->session.is_stream) {
+                ignore(worker, conn);
+                return;
+        }
         if (conn->block == NULL)
                 ws_reader_init(reader, WS_SERVER, block->frame.bytes, MESSAGE_FROM_DEVICE_MAX);
         while (len > 0 && conn->phase == CONN_SESSION) {

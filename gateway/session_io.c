@@ -1,6 +1,8 @@
 /* gateway/session_io.c -- the acts. Happy path of a device: upgrade (101, hello and reset or replay
  * leave in one send) -> per signal one send of the shared frame -> ping and pong -> goaway ->
- * close.
+ * close. An event stream goes the same way; where it differs it is asked for here, and nowhere else
+ * but in session_input.c: its head, its frames' form, its pings, which nobody answers, and its end,
+ * which is the connection's.
  *
  * Failure modes: socket full -> wants_write, and the cursor goes on from where it is when there is
  * room; peer gone -> conn_close; no memory -> this one connection is shed. */
@@ -14,6 +16,7 @@
 #include "gateway/output.h"
 #include "gateway/response.h"
 #include "gateway/worker_inside.h"
+#include "proto/sse.h"
 
 #define FRAMES_PER_TURN 64     /* of one session; then others have theirs */
 #define BYTES_PER_TURN  262144 /* the same in bytes */
@@ -26,17 +29,21 @@ enum ws_opcode session_io_opcode(const struct conn *conn)
         return conn->session.encoding == ENCODING_JSON ? WS_TEXT : WS_BINARY;
 }
 
+static enum wire wire_of(const struct conn *conn)
+{
+        return conn->session.is_stream ? WIRE_STREAM : (enum wire)conn->session.encoding;
+}
+
+/* None of these messages moves the device's place: those that do are shared. */
 static void add_message(struct buf *out, const struct conn *conn, const struct message *message)
 {
         char array[SMALL_FRAME];
-        uint8_t header[WS_HEADER_MAX];
         struct buf payload;
 
         buf_init_fixed(&payload, array, sizeof(array));
         message_encode(message, (enum encoding)conn->session.encoding, &payload);
         check(!payload.failed); /* fields of known sizes */
-        buf_add(out, header, ws_header(header, session_io_opcode(conn), payload.len));
-        buf_add(out, payload.data, payload.len);
+        frame_add(out, wire_of(conn), &payload, NULL);
 }
 
 static void add_hello(struct worker *worker, struct buf *out, const struct conn *conn,
@@ -72,7 +79,7 @@ enum output session_io_send(struct worker *worker, struct conn *conn, const void
 
 enum output session_io_say(struct worker *worker, struct conn *conn, const struct message *message)
 {
-        char array[SMALL_FRAME + WS_HEADER_MAX];
+        char array[SMALL_FRAME + FRAME_AROUND_MAX];
         struct buf out;
 
         buf_init_fixed(&out, array, sizeof(array));
@@ -87,6 +94,10 @@ void session_io_close(struct worker *worker, struct conn *conn, enum close_reaso
         uint8_t frame[2 + WS_CONTROL_MAX];
 
         conn_leave(worker, conn, reason);
+        if (conn->session.is_stream) { /* it ends with its connection, without a word */
+                conn_finish(worker, conn);
+                return;
+        }
         switch (session_io_send(worker, conn, frame, ws_close_frame(frame, reason))) {
         case OUTPUT_SENT:
         case OUTPUT_BLOCKED:
@@ -107,16 +118,22 @@ static struct blob *reset_frame(struct worker *worker, const struct conn *conn,
 {
         check(snapshot_token(worker->snapshot)->seq == action->seq);
         metric_add(&m_resets[action->reason], 1);
-        return snapshot_frame(worker->snapshot, action->reason,
-                              (enum encoding)conn->session.encoding);
+        return snapshot_frame(worker->snapshot, action->reason, wire_of(conn));
 }
 
+/* NULL = no memory to make it, for a stream alone. */
 static struct blob *entry_frame(struct worker *worker, const struct conn *conn, seqno seq)
 {
         struct entry *entry = ring_at(worker->ring, seq);
 
         check(entry != NULL);
-        return entry->frames[conn->session.encoding];
+        return entry_signal_frame(entry, wire_of(conn));
+}
+
+static void shed(struct worker *worker, struct conn *conn)
+{
+        metric_add(&m_no_memory, 1);
+        session_io_close(worker, conn, CLOSE_INTERNAL);
 }
 
 static enum output send_reset(struct worker *worker, struct conn *conn,
@@ -127,8 +144,7 @@ static enum output send_reset(struct worker *worker, struct conn *conn,
         unsigned begun;
 
         if (frame == NULL) {
-                metric_add(&m_no_memory, 1);
-                session_io_close(worker, conn, CLOSE_INTERNAL);
+                shed(worker, conn);
                 return OUTPUT_LOST;
         }
         *bytes += frame->len;
@@ -169,6 +185,10 @@ static enum output send_entries(struct worker *worker, struct conn *conn, seqno 
         for (seqno seq = first;; seq++) {
                 struct blob *frame = entry_frame(worker, conn, seq);
 
+                if (frame == NULL) {
+                        shed(worker, conn);
+                        return OUTPUT_LOST;
+                }
                 pieces[n++] = (struct piece){ frame->data, frame->len, frame };
                 *bytes += frame->len;
                 if (n == OUTPUT_PIECES)
@@ -223,6 +243,8 @@ void session_io_writable(struct worker *worker, struct conn *conn)
 
         if (output_flush(worker, conn) != OUTPUT_SENT)
                 return;
+        if (conn->session.is_stream)
+                session_pong(&conn->session); /* see say_ping */
         /* The cursor has stood still meanwhile; void, it tells of a log that is gone. */
         if (entries > 0 && conn->session.pending_reset == 0)
                 count_written(worker, conn, conn->session.cursor - entries + 1, entries);
@@ -283,6 +305,13 @@ static enum output greet(struct worker *worker, struct conn *conn, struct buf *o
         return output;
 }
 
+static uint32_t come_back_ms(struct worker *worker)
+{
+        return RESPONSE_COME_BACK_MIN_MS +
+               (uint32_t)rng_below(&worker->rng,
+                                   RESPONSE_COME_BACK_MAX_MS - RESPONSE_COME_BACK_MIN_MS + 1);
+}
+
 bool session_io_upgrade(struct worker *worker, struct conn *conn,
                         const struct door_verdict *verdict)
 {
@@ -302,6 +331,9 @@ bool session_io_upgrade(struct worker *worker, struct conn *conn,
         }
         conn->session.encoding = (uint8_t)verdict->encoding;
         conn->session.wants_ack = verdict->wants_ack;
+        conn->session.is_stream = verdict->kind == DOOR_STREAM;
+        metric_add(&m_sessions[conn->session.is_stream], 1);
+        metric_add(&m_begun[conn->session.is_stream], 1);
         if (verdict->has_since)
                 worker->now_ms = clock_mono_ms(); /* retry() compares the time of joining */
         action = session_join(&conn->session, &worker->session_config, worker->ring,
@@ -309,7 +341,12 @@ bool session_io_upgrade(struct worker *worker, struct conn *conn,
                               worker_now(worker), rng_u64(&worker->rng));
 
         buf_init_fixed(&out, worker->compose, sizeof(worker->compose));
-        response_upgrade(&out, verdict->ws_key, verdict->subprotocol_named, verdict->encoding);
+        if (conn->session.is_stream)
+                response_stream(&out, verdict->has_since ? &verdict->since : NULL,
+                                come_back_ms(worker));
+        else
+                response_upgrade(&out, verdict->ws_key, verdict->subprotocol_named,
+                                 verdict->encoding);
         if (action.what == DO_HELLO) {
                 output = greet(worker, conn, &out, &action, &verdict->since);
         } else {
@@ -365,6 +402,10 @@ static enum visit put_by(struct worker *worker, struct conn *conn)
                 return VISIT_IDLE;
         check(action.what == DO_ENTRY && conn->pending == NULL);
         frame = entry_frame(worker, conn, action.seq);
+        if (frame == NULL) {
+                shed(worker, conn);
+                return VISIT_TRIED;
+        }
         sender_add(worker->sender, conn->fd, frame->data, frame->len, conn);
         return VISIT_PUT_BY;
 }
@@ -418,7 +459,30 @@ static void say_goaway(struct worker *worker, struct conn *conn, const struct go
 {
         const struct message message = { .type = MESSAGE_GOAWAY, .goaway = *goaway };
 
+        if (conn->session.is_stream) {
+                char array[SMALL_FRAME];
+                struct buf out;
+
+                buf_init_fixed(&out, array, sizeof(array));
+                response_stream_goaway(&out, goaway, &worker->rng);
+                (void)session_io_send(worker, conn, out.data, out.len);
+                return;
+        }
         (void)session_io_say(worker, conn, &message); /* FULL: it will notice the close */
+}
+
+/* A stream's reader cannot answer, but its socket does: if bytes have to wait for room, the ping is
+ * as good as sent, and that all of them go out within the time for a pong is the answer
+ * (session_io_writable). */
+static void say_ping(struct worker *worker, struct conn *conn)
+{
+        static const uint8_t ping[2] = { 0x80 | WS_PING, 0 };
+
+        if (!conn->session.is_stream)
+                (void)session_io_send(worker, conn, ping, sizeof(ping));
+        else if (conn->pending == NULL &&
+                 session_io_send(worker, conn, SSE_PING, SSE_PING_LEN) == OUTPUT_SENT)
+                session_pong(&conn->session);
 }
 
 void session_io_plan(struct worker *worker)
@@ -432,7 +496,6 @@ void session_io_plan(struct worker *worker)
 
 void session_io_timer(struct worker *worker, struct conn *conn)
 {
-        static const uint8_t ping[2] = { 0x80 | WS_PING, 0 };
         uint32_t ends_ms = conn->session.ends_ms;
         struct session_action action;
 
@@ -442,7 +505,7 @@ void session_io_timer(struct worker *worker, struct conn *conn)
         if (conn->session.ends_ms != ends_ms)
                 metric_add(&m_ends_held, 1);
         if (action.what == DO_PING)
-                (void)session_io_send(worker, conn, ping, sizeof(ping));
+                say_ping(worker, conn);
         else if (action.what == DO_GOAWAY)
                 say_goaway(worker, conn, &action.goaway);
         else if (action.what ==

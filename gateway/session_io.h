@@ -14,7 +14,7 @@
 
 struct worker;
 
-/* HEAD -> SESSION. False = no memory: nothing was sent, still HEAD. After true the connection may
+/* HEAD -> SESSION, by the upgrade or as an event stream. False = no memory: nothing was sent, still HEAD. After true the connection may
  * be DEAD. */
 must_check bool session_io_upgrade(struct worker *worker, struct conn *conn,
                                    const struct door_verdict *verdict);

@@ -352,6 +352,7 @@ static const struct known_field known_fields[] = {
         KEEP("origin", origin),
         KEEP("authorization", authorization),
         LIST("if-none-match", if_none_match),
+        LIST("accept", accept),
         LIST("accept-encoding", accept_encoding),
         KEEP("last-event-id", last_event_id),
         KEEP("sec-websocket-key", ws_key),

@@ -3,7 +3,7 @@
  * space before the colon, an empty line before the request, %00, TE with CL, TE in HTTP/1.0, a second
  * Content-Length, a doubled Host (or none in HTTP/1.1), a second line of any field that may stand only
  * once, absolute-form targets, versions but 1.0 and 1.1. Connection, Upgrade and Sec-WebSocket-Protocol
- * are read on all their lines; of If-None-Match and Accept-Encoding the first counts, which costs a
+ * are read on all their lines; of If-None-Match, Accept and Accept-Encoding the first counts, which costs a
  * client that splits them no more than a longer answer.
  * The bytes stay the caller's; slices point into them. Pure. */
 #pragma once
@@ -36,7 +36,7 @@ struct head {
         bool connection_upgrade; /* Connection holds the token "upgrade" */
         bool upgrade_websocket;  /* Upgrade holds the token "websocket" */
         bool has_body;      /* Content-Length > 0 or Transfer-Encoding: a device never sends one */
-        struct slice host, origin, authorization, if_none_match, accept_encoding, last_event_id;
+        struct slice host, origin, authorization, if_none_match, accept, accept_encoding, last_event_id;
         struct slice ws_key, ws_version, user_agent;
         /* Sec-WebSocket-Protocol, line by line: together they are one list (RFC 6455 11.3.4). */
         struct slice ws_protocols[HEAD_OFFERS_MAX];

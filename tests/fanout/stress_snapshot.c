@@ -1,5 +1,5 @@
-/* Threads race for the frames of one snapshot, and take and drop references to it and to an entry,
- * as workers do at a broadcast. Under ThreadSanitizer this shows a missing order, under
+/* Threads race for the frames of one snapshot and of one entry, and take and drop references to
+ * them, as workers do at a broadcast. Under ThreadSanitizer this shows a missing order, under
  * AddressSanitizer a double free. Exit 0 = ok. */
 #include "fanout/entry.h"
 #include "fanout/snapshot.h"
@@ -26,16 +26,21 @@ static void *work(void *arg)
 
         pthread_barrier_wait(round->start);
         for (unsigned reason = 0; reason < RESET_REASONS; reason++) {
-                for (unsigned encoding = 0; encoding < ENCODINGS; encoding++) {
+                for (unsigned wire = 0; wire < WIRES; wire++) {
                         struct blob *frame = snapshot_frame(snapshot, (enum reset_reason)reason,
-                                                            (enum encoding)encoding);
+                                                            (enum wire)wire);
 
                         check(frame == snapshot_frame(snapshot, (enum reset_reason)reason,
-                                                      (enum encoding)encoding));
+                                                      (enum wire)wire));
                         bytes += frame->len + frame->data[frame->len - 1];
                 }
         }
-        bytes += entry->frames[ENCODING_JSON]->len;
+        for (unsigned wire = 0; wire < WIRES; wire++) {
+                struct blob *frame = entry_signal_frame(entry, (enum wire)wire);
+
+                check(frame == entry_signal_frame(entry, (enum wire)wire));
+                bytes += frame->len + frame->data[frame->len - 1];
+        }
         snapshot_unref(snapshot);
         entry_unref(entry);
         return bytes > 0 ? NULL : arg;

@@ -97,16 +97,15 @@ Test(snapshot, its_reset_frame_is_made_once_and_carries_reason_token_and_all_eve
         struct snapshot *snapshot = sample();
 
         for (unsigned encoding = 0; encoding < ENCODINGS; encoding++) {
-                struct blob *frame =
-                    snapshot_frame(snapshot, RESET_FORKED, (enum encoding)encoding);
+                struct blob *frame = snapshot_frame(snapshot, RESET_FORKED, (enum wire)encoding);
                 uint8_t buffer[WS_BUFFER_SIZE(4096)];
                 struct ws_reader reader;
                 struct ws_event event;
                 struct message message;
                 size_t used;
 
-                cr_assert(frame == snapshot_frame(snapshot, RESET_FORKED, (enum encoding)encoding));
-                cr_assert(frame != snapshot_frame(snapshot, RESET_NEW, (enum encoding)encoding));
+                cr_assert(frame == snapshot_frame(snapshot, RESET_FORKED, (enum wire)encoding));
+                cr_assert(frame != snapshot_frame(snapshot, RESET_NEW, (enum wire)encoding));
                 ws_reader_init(&reader, WS_CLIENT, buffer, 4096);
                 cr_assert(
                     eq(int, ws_read(&reader, frame->data, frame->len, &used, &event), WS_MESSAGE));

@@ -59,6 +59,15 @@ Test(door, refuses_with_the_status_that_tells_most)
                 { "get /v1/events HTTP/1.1", "Host: n\r\n", 405 },
                 { "DELETE /v1/prefetch/derby HTTP/1.1", "Host: n\r\n", 405 },
                 { "HEAD /v1/connect?device=a HTTP/1.1", WS, 405 },
+                { "HEAD /v1/stream?device=a HTTP/1.1", "Host: n\r\n", 405 },
+                { "POST /v1/stream?device=a HTTP/1.1", "Host: n\r\n", 405 },
+                { "OPTIONS /v1/stream?device=a HTTP/1.1", "Host: n\r\n", 405 },
+                { "GET /v1/stream?device=a HTTP/1.0", "Host: n\r\n", 505 },
+                { "GET /v1/stream HTTP/1.1", "Host: n\r\n", 400 },
+                { "GET /v1/stream?device=a&cohort= HTTP/1.1", "Host: n\r\n", 400 },
+                { "GET /v1/stream?device=a&ack=2 HTTP/1.1", "Host: n\r\n", 400 },
+                { "GET /v1/stream?device=a&since=1&since=2 HTTP/1.1", "Host: n\r\n", 400 },
+                { "GET /v1/stream?device=a HTTP/1.1", "Host: n\r\nContent-Length: 1\r\n", 400 },
                 { "POST /nowhere HTTP/1.1", "Host: n\r\n", 404 },
                 { "GET /v1/events HTTP/1.1", "Host: n\r\nContent-Length: 1\r\n", 400 },
                 { "GET /v1/events HTTP/1.1", "Host: n\r\nTransfer-Encoding: chunked\r\n", 400 },
@@ -314,4 +323,94 @@ Test(door, pages_that_are_read_take_get_and_head)
                      "derby:1"));
         cr_assert(eq(str, decide("GET /v1/prefetch/a HTTP/1.0\r\n", &open_to_all).cohort,
                      COHORT_DEFAULT));
+}
+
+/* --- event streams --------------------------------------------------------------------------- */
+
+#define SINCE "0000000000000011.7.00000000000000ab"
+#define NEWER "0000000000000011.9.00000000000000cd"
+
+Test(door, a_stream_is_a_device_that_sends_no_acks)
+{
+        struct door_verdict verdict = connect_with(
+            "/v1/stream?device=tv-1&cohort=sports&since=" SINCE "&ack=1", "Host: n\r\n");
+
+        cr_assert(eq(int, verdict.kind, DOOR_STREAM));
+        cr_assert(eq(str, verdict.device, "tv-1"));
+        cr_assert(eq(str, verdict.cohort, "sports"));
+        cr_assert(verdict.has_since);
+        cr_assert(eq(u64, verdict.since.seq, 7));
+        cr_assert(not(verdict.wants_ack));
+        cr_assert(eq(int, verdict.encoding, ENCODING_JSON));
+        cr_assert(not(verdict.from_event_source));
+}
+
+Test(door, what_a_browser_remembers_is_newer_than_its_address)
+{
+        static const struct {
+                const char *query, *field;
+                bool has_since, is_malformed;
+                seqno seq;
+        } table[] = {
+                { "", "Last-Event-ID: " NEWER "\r\n", true, false, 9 },
+                { "&since=" SINCE, "Last-Event-ID: " NEWER "\r\n", true, false, 9 },
+                { "&since=" SINCE, "Last-Event-ID:\r\n", true, false, 7 },
+                { "&since=" SINCE, "", true, false, 7 },
+                { "&since=" SINCE, "Last-Event-ID: 41\r\n", false, true, 0 },
+                { "&since=x", "Last-Event-ID: " NEWER "\r\n", true, false, 9 },
+                { "", "Last-Event-ID: " NEWER "x\r\n", false, true, 0 },
+                { "", "", false, false, 0 },
+        };
+
+        for (size_t i = 0; i < countof(table); i++) {
+                struct door_verdict verdict;
+                char target[256], fields[256];
+
+                snprintf(target, sizeof(target), "/v1/stream?device=a%s", table[i].query);
+                snprintf(fields, sizeof(fields), "Host: n\r\n%s", table[i].field);
+                verdict = connect_with(target, fields);
+                cr_assert(eq(int, verdict.kind, DOOR_STREAM), "row %zu", i);
+                cr_assert(eq(int, verdict.has_since, table[i].has_since), "row %zu", i);
+                cr_assert(eq(int, verdict.since_malformed, table[i].is_malformed), "row %zu", i);
+                if (table[i].has_since)
+                        cr_assert(eq(u64, verdict.since.seq, table[i].seq), "row %zu", i);
+        }
+}
+
+Test(door, only_who_names_the_type_is_taken_for_an_event_source)
+{
+        static const struct {
+                const char *accept;
+                bool is_one;
+        } table[] = {
+                { "Accept: text/event-stream\r\n", true },
+                { "Accept: TEXT/Event-Stream\r\n", true },
+                { "Accept: text/html, text/event-stream ;q=0.9\r\n", true },
+                { "Accept: */*\r\n", false },
+                { "Accept: text/*\r\n", false },
+                { "Accept: text/event-streams\r\n", false },
+                { "", false },
+        };
+
+        for (size_t i = 0; i < countof(table); i++) {
+                char fields[256];
+
+                snprintf(fields, sizeof(fields), "Host: n\r\n%s", table[i].accept);
+                cr_assert(eq(int, connect_with("/v1/stream?device=a", fields).from_event_source,
+                             table[i].is_one),
+                          "row %zu", i);
+        }
+}
+
+Test(door, a_stream_is_for_the_origins_that_a_websocket_is_for)
+{
+        static const char begin[] = "GET /v1/stream?device=a HTTP/1.1\r\nHost: n\r\n";
+        char text[256];
+
+        snprintf(text, sizeof(text), "%sOrigin: https://tv.example\r\n", begin);
+        cr_assert(eq(int, decide(text, &listed).kind, DOOR_STREAM));
+        snprintf(text, sizeof(text), "%sOrigin: https://evil.example\r\n", begin);
+        cr_assert(eq(u32, decide(text, &listed).status, 403));
+        cr_assert(eq(int, decide(text, &open_to_all).kind, DOOR_STREAM));
+        cr_assert(eq(int, decide(begin, &listed).kind, DOOR_STREAM));
 }

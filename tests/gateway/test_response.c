@@ -1,12 +1,15 @@
 /* What response.h promises, byte by byte: other people's clients parse this. */
 #include "gateway/response.h"
 
+#include <stdio.h>
+
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-#define EVERYBODY                            \
-        "Access-Control-Allow-Origin: *\r\n" \
-        "Access-Control-Expose-Headers: ETag, Retry-After\r\n"
+#define EVERYBODY                                                                               \
+        "Access-Control-Allow-Origin: *\r\n"                                                    \
+        "Access-Control-Expose-Headers: ETag, Kickoff-Bundle, Kickoff-Hash, Kickoff-Position, " \
+        "Retry-After\r\n"
 
 static const struct token token = { .epoch = 0x11, .seq = 7, .tag = 0xab };
 
@@ -105,18 +108,16 @@ Test(response, the_state_page_has_the_token_as_its_etag)
         struct buf out = BUF_INIT;
 
         response_events_head(&out, &token, 1234, false);
-        cr_assert(eq(
-            str, out.data,
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1234\r\n"
-            "ETag: \"0000000000000011.7.00000000000000ab\"\r\nCache-Control: no-cache\r\n" EVERYBODY
-            "\r\n"));
+        cr_assert(eq(str, out.data,
+                     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1234\r\n"
+                     "ETag: \"0000000000000011.7.00000000000000ab\"\r\n"
+                     "Cache-Control: public, max-age=2\r\n" EVERYBODY "\r\n"));
         buf_clear(&out);
         response_events_304(&out, &token, true);
-        cr_assert(eq(
-            str, out.data,
-            "HTTP/1.1 304 Not Modified\r\n"
-            "ETag: \"0000000000000011.7.00000000000000ab\"\r\nCache-Control: no-cache\r\n" EVERYBODY
-            "Connection: close\r\n\r\n"));
+        cr_assert(eq(str, out.data,
+                     "HTTP/1.1 304 Not Modified\r\n"
+                     "ETag: \"0000000000000011.7.00000000000000ab\"\r\n"
+                     "Cache-Control: public, max-age=2\r\n" EVERYBODY "Connection: close\r\n\r\n"));
         buf_fini(&out);
 }
 
@@ -182,5 +183,64 @@ Test(response, a_browser_is_turned_away_inside_the_upgrade)
         cr_assert(zero(int, memcmp(at, "\x88", 1)));
         cr_assert(zero(int, memcmp(at + 2, "\x03\xf5", 2))); /* 1013 */
         cr_assert(eq(sz, (size_t)(at - out.data) + 2 + (size_t)at[1], out.len));
+        buf_fini(&out);
+}
+
+Test(response, a_method_that_a_page_has_not_is_not_offered)
+{
+        static const struct refusal_text text = { 405, "t", "d" };
+        struct buf out = BUF_INIT;
+
+        response_refusal(&out, &text, 0, 0, false, true); /* to a HEAD */
+        cr_assert(strstr(out.data, "\r\nAllow: GET\r\n") != NULL, "%s", out.data);
+        buf_fini(&out);
+}
+
+Test(response, a_stream_ends_with_its_connection_and_begins_with_the_place_that_was_brought)
+{
+        struct buf out = BUF_INIT;
+
+        response_stream(&out, &token, 4711);
+        cr_assert(eq(str, out.data,
+                     "HTTP/1.1 200 OK\r\n"
+                     "Content-Type: text/event-stream\r\n"
+                     "Cache-Control: no-store, no-transform\r\n"
+                     "X-Accel-Buffering: no\r\n"
+                     "Connection: close\r\n" EVERYBODY "\r\n"
+                     "retry: 4711\nid: 0000000000000011.7.00000000000000ab\n\n"));
+        buf_clear(&out);
+        response_stream(&out, NULL, 1000);
+        cr_assert(strstr(out.data, "\r\n\r\nretry: 1000\n\n") != NULL, "%s", out.data);
+        cr_assert(strstr(out.data, "id:") == NULL);
+        buf_fini(&out);
+}
+
+Test(response, a_reader_that_knows_no_goaway_comes_back_within_its_span_all_the_same)
+{
+        static const struct goaway goaway = { GOAWAY_DRAIN, 4000, 8000 };
+        static const struct goaway replaced = { GOAWAY_REPLACED, 0, 0 };
+        unsigned lowest = 8000, highest = 4000;
+        struct buf out = BUF_INIT;
+        struct rng rng;
+
+        rng_seed(&rng, 1);
+        for (int i = 0; i < 500; i++) {
+                unsigned retry;
+                int used = 0;
+
+                buf_clear(&out);
+                response_stream_goaway(&out, &goaway, &rng);
+                cr_assert(eq(int, sscanf(out.data, "retry: %u\n%n", &retry, &used), 1));
+                cr_assert(eq(str, out.data + used,
+                             "data: {\"t\":\"goaway\",\"reason\":\"drain\",\"min_ms\":4000,"
+                             "\"max_ms\":8000}\n\n"));
+                cr_assert(all(ge(uint, retry, 4000), le(uint, retry, 8000)));
+                lowest = retry < lowest ? retry : lowest;
+                highest = retry > highest ? retry : highest;
+        }
+        cr_assert(all(lt(uint, lowest, 4200), gt(uint, highest, 7800)));
+        buf_clear(&out);
+        response_stream_goaway(&out, &replaced, &rng);
+        cr_assert(zero(int, strncmp(out.data, "retry: 86400000\n", 16)), "%s", out.data);
         buf_fini(&out);
 }

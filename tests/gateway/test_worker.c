@@ -121,7 +121,7 @@ Test(worker, a_state_longer_than_any_buffer_comes_whole)
         struct worker_options options = test_worker_options();
         struct worker *worker = test_worker_start(&options);
         struct snapshot *snapshot = log_snapshot_of(EPOCH, 0, 5, 1020);
-        struct blob *frame = snapshot_frame(snapshot, RESET_NEW, ENCODING_JSON);
+        struct blob *frame = snapshot_frame(snapshot, RESET_NEW, WIRE_JSON);
         int fd = client_connect_with(worker, 2048);
         struct message message;
         char head[1024];

@@ -11,6 +11,7 @@
 #include "proto/close.h"
 #include "proto/head.h"
 #include "proto/message.h"
+#include "proto/sse.h"
 #include "proto/ws.h"
 
 #define LINES_MAX  2000
@@ -388,4 +389,71 @@ Test(protocol_document, names_every_limit)
         for (size_t i = 0; i < n_lines; i++)
                 found_lines |= strstr(lines[i], header_lines) != NULL;
         cr_assert(found_lines);
+}
+
+static const struct token *place_of(const struct message *message)
+{
+        return message->type == MESSAGE_SIGNAL  ? &message->signal.token
+               : message->type == MESSAGE_RESET ? &message->reset.token
+               : message->type == MESSAGE_SKIP  ? &message->skip.token
+                                                : NULL;
+}
+
+/* The line after the opening of the JSON example of that name, or NULL. */
+static const char *json_line(const char *name)
+{
+        for (size_t i = 0; i + 1 < n_lines; i++) {
+                const char *here = example_name(lines[i], "json");
+
+                if (here != NULL && strcmp(here, name) == 0)
+                        return lines[i + 1];
+        }
+        return NULL;
+}
+
+/* Lines from `i` on up to the end of the block, as they are on the wire. */
+static void stream_bytes(size_t i, struct buf *out)
+{
+        for (; strcmp(lines[i], "```") != 0; i++) {
+                buf_str(out, lines[i]);
+                buf_char(out, '\n');
+        }
+}
+
+Test(protocol_document, blocks_of_a_stream_are_the_bytes_that_the_code_writes)
+{
+        size_t examples = 0;
+
+        for (size_t i = 0; i + 1 < n_lines; i++) {
+                const char *name = example_name(lines[i], "sse"), *json, *id;
+                struct buf expected = BUF_INIT, shown = BUF_INIT;
+                const struct token *place = NULL;
+                struct message message;
+                struct token token;
+                unsigned retry_ms;
+
+                if (name == NULL)
+                        continue;
+                examples++;
+                stream_bytes(i + 1, &shown);
+                if (sscanf(shown.data, "retry: %u", &retry_ms) == 1)
+                        sse_retry(&expected, retry_ms);
+                json = json_line(name);
+                id = strstr(shown.data, "id: ");
+                if (json != NULL) {
+                        cr_assert(eq(
+                            int, message_decode(json, strlen(json), ENCODING_JSON, &message), OK));
+                        place = place_of(&message);
+                } else if (id != NULL) {
+                        cr_assert(eq(int, token_parse(id + 4, strcspn(id + 4, "\n"), &token), OK));
+                        place = &token;
+                }
+                sse_block(&expected, place, json, json != NULL ? strlen(json) : 0);
+                cr_assert(eq(str, shown.data, expected.data), "example %s", name);
+                if (json != NULL)
+                        message_fini(&message);
+                buf_fini(&expected);
+                buf_fini(&shown);
+        }
+        cr_assert(eq(sz, examples, 4));
 }

@@ -198,7 +198,7 @@ static void to_message(const struct world *world, const struct sim_conn *conn,
                 return;
         }
         if (frame->kind == FRAME_RESET && world->wire) {
-                decode(snapshot_frame(frame->snapshot, frame->reason, encoding), encoding,
+                decode(snapshot_frame(frame->snapshot, frame->reason, (enum wire)encoding), encoding,
                        ret_message);
                 return;
         }
