@@ -90,6 +90,11 @@ static const char *why_not_writable(void *owner)
                    : node_why_not_writable(k->node);
 }
 
+static uint32_t refresh_ms(void *owner)
+{
+        return node_refresh_ms(((const struct kickoffd *)owner)->node);
+}
+
 static void on_ready(void *owner)
 {
         ((struct kickoffd *)owner)->was_ready = true;
@@ -183,6 +188,7 @@ static enum err start_admin(struct kickoffd *k, const char **ret_why)
                 .writes = primary_redis(node_primary(k->node)),
                 .why_not_ready = why_not_ready,
                 .why_not_writable = why_not_writable,
+                .refresh_ms = refresh_ms,
                 .name = k->options.name,
                 .on_order = on_order,
                 .owner = k,

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "base/metrics.h"
+#include "fanout/event.h"
 #include "fanout/fanout_metrics.h"
 #include "fanout/presence.h"
 #include "fanout/releaser.h"
@@ -26,6 +27,7 @@
 #include "gateway/gateway_metrics.h"
 #include "gateway/listener.h"
 #include "gateway/worker.h"
+#include "prefetch/census.h"
 #include "prefetch/loader.h"
 
 #define TICK_MS      100 /* how soon readiness is noticed */
@@ -41,6 +43,8 @@ struct node {
         struct loader *loader;
         struct mailbox *mailbox; /* from the workers: what they counted */
         struct reporter *reporter;
+        struct census *census;
+        _Atomic uint64_t expected; /* devices of the fleet for each worker here; 0 = not known */
         int64_t started; /* Unix ms */
         uint64_t room;   /* devices it can hold */
         struct worker **workers;
@@ -97,6 +101,14 @@ static void on_presence(void *owner, const struct redis_reply *reply)
 
         if (!node->destroying)
                 primary_heard(node->primary, reply);
+}
+
+static void on_counted(void *owner, const struct window_fleet *fleet)
+{
+        struct node *node = owner;
+
+        atomic_store_explicit(&node->expected, window_share(fleet) / node->options->workers,
+                              memory_order_relaxed);
 }
 
 static void on_tally(void *owner, const struct report_part *parts, size_t n)
@@ -253,6 +265,8 @@ static enum err start_workers(struct node *node, const char **ret_why)
                 .dead_after_ms = options->dead_after_ms,
                 .guard_ms = options->guard_ms,
                 .ack_spread_ms = options->ack_spread_ms,
+                .prefetch_rate = (options->prefetch_rate + options->workers - 1) / options->workers,
+                .expected = &node->expected,
                 .ring_capacity = RING_CAPACITY_DEFAULT,
                 .ring_capacity_max = RING_CAPACITY_MAX,
                 .rules = { .origins = options->origins, .n_origins = options->n_origins },
@@ -339,6 +353,10 @@ enum err node_create(struct event_base *base, const struct options *options,
                                       options->name, node->started, &node->reporter);
         if (err != OK)
                 goto fail;
+        err = census_create(base, primary_redis(node->primary), options->ns, on_counted, node,
+                            &node->census);
+        if (err != OK)
+                goto fail;
         err = start_workers(node, ret_why);
         if (err != OK)
                 goto fail;
@@ -367,6 +385,7 @@ void node_destroy(struct node *node)
         free(node->workers);
         mailbox_destroy(node->mailbox); /* what still waits in it goes to the reporter */
         reporter_destroy(node->reporter);
+        census_destroy(node->census);
         if (node->loader)
                 loader_destroy(node->loader);
         if (node->follower)
@@ -398,6 +417,14 @@ uint64_t node_devices(const struct node *node)
         for (unsigned i = 0; i < node->n_workers; i++)
                 sum += worker_devices(node->workers[i]);
         return sum;
+}
+
+uint32_t node_refresh_ms(const struct node *node)
+{
+        struct window_fleet fleet = census_fleet(node->census);
+
+        return window_refresh_ms(node_devices(node), &fleet, node->options->prefetch_rate,
+                                 EVENT_WINDOW_DEFAULT_MS);
 }
 
 const char *node_why_not_writable(const struct node *node)

@@ -44,6 +44,8 @@ struct follower *node_follower(struct node *node);
 struct primary *node_primary(struct node *node);
 uint16_t node_port(const struct node *node); /* as bound */
 uint64_t node_devices(const struct node *node);
+/* Over which span all devices of the fleet should fetch a bundle that has changed. */
+uint32_t node_refresh_ms(const struct node *node);
 /* Ready to be sent devices to: log installed, Redis a live primary whose settings were verified, and not so
  * overloaded that nobody new is let in. */
 bool node_is_ready(const struct node *node);

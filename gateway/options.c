@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "gateway/lifetime.h"
 #include "gateway/listener.h"
+#include "prefetch/window.h"
 #include "proto/names.h"
 
 #define DEVICES_PER_NODE_MAX 1000000
@@ -21,7 +22,8 @@ static struct {
         const char *listen, *admin, *redis, *data, *name, *ns, *durability, *token_file, *origin,
             *proxies;
         const char *io;
-        int64_t workers, max_devices, ping_ms, dead_after_ms, lifetime_ms, guard_ms, drain_ms, ack_spread_ms;
+        int64_t workers, max_devices, ping_ms, dead_after_ms, lifetime_ms, guard_ms, drain_ms, ack_spread_ms,
+                prefetch_rate;
         int64_t max_handshakes, max_per_address, admit_rate;
 } raw;
 
@@ -76,6 +78,11 @@ static const struct option table[] = {
           NULL },
         { "ack-spread", OPTION_DURATION, &raw.ack_spread_ms, "2s", 0, 600 * 1000, "TIME",
           "Span over which devices spread their acks of one signal.", NULL },
+        { "prefetch-rate", OPTION_NUMBER, &raw.prefetch_rate, "5000", WINDOW_RATE_MIN, WINDOW_RATE_MAX, "N",
+          "Bundle requests per second that devices shall not exceed at this node: they spread their fetches over "
+          "(devices / N) seconds, 10 minutes at most. 5000 of 8 KB are a third of a gigabit link and a "
+          "twentieth of a core.",
+          NULL },
         { "io", OPTION_TEXT, &raw.io, "auto", 0, 0, "HOW",
           "How broadcasts are sent: `uring` (many sends in one system call), `send` (one each), or `auto`: "
           "io_uring where the kernel allows it.",
@@ -315,6 +322,7 @@ enum option_result options_parse(int argc, char **argv, struct options *ret_opti
         o.guard_ms = (uint32_t)raw.guard_ms;
         o.drain_ms = (uint32_t)raw.drain_ms;
         o.ack_spread_ms = (uint32_t)raw.ack_spread_ms;
+        o.prefetch_rate = (uint32_t)raw.prefetch_rate;
         *ret_options = o;
         return OPTION_RUN;
 }

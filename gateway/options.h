@@ -38,6 +38,7 @@ struct options {
         uint64_t max_devices;
         enum sender_io io;
         uint32_t ping_ms, dead_after_ms, lifetime_ms, guard_ms, drain_ms, ack_spread_ms;
+        uint32_t prefetch_rate; /* of the node, a second */
         const char *origins[ORIGINS_MAX];
         unsigned n_origins;
         struct address_ranges proxies; /* who speaks PROXY first */

@@ -62,6 +62,8 @@ static void add_hello(struct worker *worker, struct buf *out, const struct conn 
         hello->ping_s = options->ping_ms / 1000;
         hello->lifetime_s = options->lifetime_ms / 1000;
         hello->ack_spread_ms = options->ack_spread_ms;
+        hello->has_prefetch_ms = true;
+        hello->prefetch_ms = worker_prefetch_ms(worker);
         hello->recovered = action->recovered;
         hello->has_reason = !action->recovered;
         hello->reason = action->reason;

@@ -19,6 +19,7 @@
 #include "gateway/session_input.h"
 #include "gateway/session_io.h"
 #include "gateway/worker_inside.h"
+#include "prefetch/window.h"
 
 #define ACCEPT_BUSY_BATCH \
         16               /* per turn while a broadcast walks: signals go first (contract line 12) */
@@ -403,6 +404,17 @@ uint32_t worker_gauge(const struct worker *worker, enum ladder_gauge gauge)
 uint64_t worker_devices(const struct worker *worker)
 {
         return atomic_load_explicit(&worker->devices, memory_order_relaxed);
+}
+
+uint32_t worker_prefetch_ms(const struct worker *worker)
+{
+        const _Atomic uint64_t *expected = worker->options.expected;
+        uint32_t rate = worker->options.prefetch_rate;
+
+        return window_ms(worker_devices(worker),
+                         expected != NULL ? atomic_load_explicit(expected, memory_order_relaxed)
+                                          : 0,
+                         rate != 0 ? rate : WINDOW_RATE_DEFAULT);
 }
 
 bool worker_is_empty(const struct worker *worker)

@@ -37,6 +37,8 @@ struct worker_options {
         uint32_t dead_after_ms; /* a peer that vanished is freed within this; 0 = 45 s */
         uint32_t guard_ms; /* no session ends by itself so close to a planned start; 0 = no matter */
         uint64_t max_devices; /* share of this worker */
+        uint32_t prefetch_rate; /* requests a second that devices are asked to keep below; 0 = WINDOW_RATE_DEFAULT */
+        const _Atomic uint64_t *expected; /* its share of the fleet's devices, kept up to date; NULL = not known */
         size_t ring_capacity; /* 0 = RING_CAPACITY_DEFAULT */
         size_t ring_capacity_max; /* young entries may make it grow so far (ring.h); 0 = not at all */
         struct door_rules rules;
@@ -67,6 +69,7 @@ void worker_confirmed(struct worker *worker);
 enum ladder_step worker_overload(const struct worker *worker); /* relaxed, as is the next */
 uint32_t worker_gauge(const struct worker *worker, enum ladder_gauge gauge); /* last reading */
 uint64_t worker_devices(const struct worker *worker); /* sessions held; relaxed read of an atomic */
+uint32_t worker_prefetch_ms(const struct worker *worker); /* any thread: what hello says at present */
 
 /* Stop accepting, tell the devices `goaway drain` one after the other over `over_ms` (drain.h), close with
  * 1012 by `within_ms` who did not leave. worker_is_empty turns true when all have gone, and the letter with

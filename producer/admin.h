@@ -31,6 +31,8 @@ struct admin_options {    /* all borrowed, and to outlive the admin */
         /* Of the node around us, each may be NULL. A sentence, or NULL or "" for "yes it is". */
         const char *(*why_not_ready)(void *owner);
         const char *(*why_not_writable)(void *owner);
+        /* The window of a refresh or publish that names none; NULL: EVENT_WINDOW_DEFAULT_MS. */
+        uint32_t (*refresh_ms)(void *owner);
         void (*on_order)(void *owner, const struct order *order); /* for this very node: acts at once */
         const char *name; /* this node's */
         void *owner;

@@ -252,10 +252,20 @@ static bool read_change(struct ask *ask, const struct action *action, const json
         return false;
 }
 
+/* A window that nobody named is what the fleet needs. It is no part of the request: the same request again
+ * is the same, even if the fleet has grown. */
+static void choose_window(struct command *command, const struct admin_options *options)
+{
+        if ((command->kind == COMMAND_REFRESH || command->kind == COMMAND_PUBLISH) &&
+            command->window_ms == 0 && options->refresh_ms != NULL)
+                command->window_ms = options->refresh_ms(options->owner);
+}
+
 static void submit(struct ask *ask, struct admin *admin, struct httpd_request *request)
 {
         enum err err;
 
+        choose_window(&ask->change.command, &admin->options);
         if (!pending_start(&ask->pending, admin, request, NULL)) {
                 free(ask);
                 return;

@@ -120,11 +120,10 @@ bool routes_events_window(const json_t *object, struct change *change, struct ev
         bool has_window = false;
 
         (void)record;
-        change->command.window_ms = EVENT_WINDOW_DEFAULT_MS;
         if (!input_duration(object, "window", &has_window, &change->command.window_ms, fault))
                 return false;
-        if (change->command.window_ms > 0)
-                return true;
+        if (!has_window || change->command.window_ms > 0)
+                return true; /* 0: what the fleet needs, change.c */
         fault_set(fault, 400, "invalid-field", "Invalid field",
                   "`window` must be more than 0: all devices at once would be a herd.");
         return false;
