@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "producer/admin_inside.h"
+#include "producer/live.h"
 
 /* clang-format off */
 static const struct httpd_route routes[] = {
@@ -31,6 +32,9 @@ static const struct httpd_route routes[] = {
         { HTTPD_GET,  "/healthz",                         routes_node_health,     true },
         { HTTPD_GET,  "/readyz",                          routes_node_ready,      true },
         { HTTPD_GET,  "/openapi.yaml",                    routes_node_openapi,    false },
+        { HTTPD_GET,  "/v1/live",                         routes_console_live,    false },
+        { HTTPD_GET,  "/",                                routes_console_page,    true },
+        { HTTPD_GET,  "/console/{file}",                  routes_console_file,    true },
 };
 /* clang-format on */
 
@@ -62,9 +66,16 @@ enum err admin_create(struct event_base *base, const struct admin_options *optio
         admin->base = base;
         admin->options = *options;
         LIST_INIT(&admin->pendings);
+        err = live_create(base, &admin->options, &admin->live);
+        if (err != OK) {
+                *ret_why = "out of memory";
+                free(admin);
+                return err;
+        }
         err = httpd_create(base, &httpd_options, routes, countof(routes), admin, &admin->httpd,
                            ret_why);
         if (err != OK) {
+                live_destroy(admin->live);
                 free(admin);
                 return err;
         }
@@ -81,6 +92,7 @@ void admin_destroy(struct admin *admin)
         while ((pending = LIST_FIRST(&admin->pendings)) != NULL)
                 pending_abandon(pending);
         httpd_destroy(admin->httpd); /* answers what is open */
+        live_destroy(admin->live);
         free(admin);
 }
 

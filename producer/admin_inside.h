@@ -29,6 +29,7 @@ struct admin {
         struct admin_options options;
         struct event_base *base;
         struct httpd *httpd;
+        struct live *live; /* live.h */
         struct pending_list pendings;
 };
 
@@ -95,4 +96,5 @@ httpd_handler_fn routes_events_create, routes_events_list, routes_events_show, r
     routes_events_delay, routes_events_end, routes_events_cancel, routes_events_stage,
     routes_events_refresh, routes_events_reopen, routes_bundles_put, routes_bundles_publish, routes_bundles_show,
     routes_signals_list, routes_signals_show, routes_requests_show, routes_drain_node, routes_node_list, routes_node_metrics,
-    routes_node_health, routes_node_ready, routes_node_openapi;
+    routes_node_health, routes_node_ready, routes_node_openapi, routes_console_page, routes_console_file,
+    routes_console_live;

@@ -1,0 +1,327 @@
+/* Every change is asked about first: what will happen, to whom, and how long it takes. The version on which the
+ * producer decided goes with it, so that nobody decides on what has changed meanwhile. */
+import { change, dryRun, Refused, Unknown } from "./api.js";
+import { announce, byId, make, setAttribute, setText, show } from "./dom.js";
+import { devices, fromLocalInput, moment, took, toLocalInput } from "./format.js";
+
+const MINUTE = 60000;
+
+/* --- fields: each is {element, value()}; value() throws a sentence if it makes no sense ------------------- */
+
+function choice(name, legend, options, initial, more = {}) {
+    const rows = options.map(([value, label]) => {
+        const input = make("input", { type: "radio", name, value, checked: value === initial });
+        const row = make("label", { class: "option" }, input, " ", label);
+
+        if (more[value] !== undefined) {
+            more[value].addEventListener("focus", () => { input.checked = true; });
+            row.append(" ", more[value]);
+        }
+        return row;
+    });
+    const element = make("fieldset", {}, make("legend", {}, legend), ...rows);
+
+    return { element, value: () => element.querySelector("input:checked")?.value };
+}
+
+function timeInput(label, ms) {
+    return make("input", { type: "datetime-local", step: "1", value: toLocalInput(ms), "aria-label": label });
+}
+
+function timeFrom(input, now) {
+    const ms = fromLocalInput(input.value);
+
+    if (Number.isNaN(ms))
+        throw new Error("Give a day and a time.");
+    if (ms <= now)
+        throw new Error("That time has passed.");
+    return new Date(ms).toISOString();
+}
+
+const nothing = () => ({ elements: [], body: () => ({}) });
+
+function whenFields(now, legend) {
+    const exact = timeInput("Time", now + 5 * MINUTE);
+    const when = choice("when", legend, [["0", "now"], ["2s", "in 2 seconds, all together"], ["5s", "in 5 seconds, all together"],
+        ["10s", "in 10 seconds, all together"], ["at", "at"]], "2s", { at: exact });
+
+    return {
+        elements: [when.element],
+        body: () => {
+            if (when.value() === "at")
+                return { at: timeFrom(exact, now) };
+            return when.value() === "0" ? {} : { lead: when.value() };
+        },
+    };
+}
+
+function delayFields(now, event) {
+    const planned = Date.parse(event.starts_at);
+    const exact = timeInput("New planned start", Math.max(planned, now) + 5 * MINUTE);
+    const by = choice("by", "Delay by", [["5m", "5 minutes"], ["15m", "15 minutes"], ["30m", "30 minutes"], ["exact", "to exactly"]],
+        "5m", { exact });
+    const reason = make("input", { type: "text", maxlength: "200", autocomplete: "off" });
+
+    return {
+        elements: [by.element, make("label", {}, "Why (for the log; may be empty) ", reason)],
+        body: () => ({
+            ...(by.value() === "exact" ? { starts_at: timeFrom(exact, now) } : { by: by.value() }),
+            ...(reason.value.trim() === "" ? {} : { reason: reason.value.trim() }),
+        }),
+    };
+}
+
+function stageFields(now, event) {
+    const others = event.stages.filter((stage) => stage !== event.stage);
+    const stage = others.length > 0 ? choice("stage", "To stage", others.map((key) => [key, key]), others[0])
+                                    : null;
+    const text = make("input", { type: "text", maxlength: "32", pattern: "[A-Za-z0-9._:~\\-]+", autocomplete: "off" });
+    const when = whenFields(now, "When");
+
+    return {
+        elements: [stage !== null ? stage.element : make("label", {}, "Stage ", text), ...when.elements],
+        body: () => {
+            const key = stage !== null ? stage.value() : text.value.trim();
+
+            if (key === "")
+                throw new Error("Name the stage.");
+            return { stage: key, ...when.body() };
+        },
+    };
+}
+
+function reopenFields(now) {
+    const exact = timeInput("New planned start", now + 15 * MINUTE);
+    const when = choice("when", "It goes on", [["0", "live, at once"], ["at", "as planned for"]], "at", { at: exact });
+
+    return {
+        elements: [when.element],
+        body: () => (when.value() === "at" ? { starts_at: timeFrom(exact, now) } : {}),
+    };
+}
+
+function createFields(now) {
+    const field = (label, attributes, help) => {
+        const input = make("input", { type: "text", autocomplete: "off", ...attributes });
+
+        return { input, element: make("label", {}, `${label} `, input, make("small", {}, help)) };
+    };
+    const id = field("Id", { required: true, maxlength: "64", pattern: "[A-Za-z0-9._:~\\-]+" },
+        "Letters, digits and . _ : ~ - ; devices ask for it by this name.");
+    const title = field("Title", { required: true, maxlength: "256" }, "What people call it.");
+    const starts = field("Planned start", {
+        type: "datetime-local", step: "1", value: toLocalInput(Math.ceil((now + 15 * MINUTE) / (5 * MINUTE)) * 5 * MINUTE),
+    }, "In your time zone.");
+    const stages = field("Stages", {}, "Of its own, such as halftime; separated by spaces. None: any.");
+    const auto = make("input", { type: "checkbox" });
+
+    return {
+        elements: [id.element, title.element, starts.element, stages.element,
+            make("label", { class: "option" }, auto, " Starts by itself at that time")],
+        body: () => {
+            const list = stages.input.value.split(/[\s,]+/).filter((stage) => stage !== "");
+
+            if (!id.input.checkValidity())
+                throw new Error("The id needs 1 to 64 letters, digits or . _ : ~ -");
+            if (title.input.value.trim() === "")
+                throw new Error("Give it a title.");
+            return {
+                id: id.input.value,
+                title: title.input.value.trim(),
+                starts_at: timeFrom(starts.input, now),
+                ...(list.length > 0 ? { stages: list } : {}),
+                ...(auto.checked ? { auto_start: true } : {}),
+            };
+        },
+    };
+}
+
+/* title(event title), go: the button; `done`: what is announced. `careful`: the focus begins on Back. */
+const kinds = {
+    create: { title: () => "New event", go: "Announce it", done: "announced", fields: createFields },
+    start: { title: (t) => `Start ${t}?`, go: "Start", done: "started", fields: (now) => whenFields(now, "Devices switch") },
+    delay: { title: (t) => `Delay ${t}?`, go: "Delay", done: "delayed", fields: delayFields },
+    stage: { title: (t) => `Move ${t} to another stage?`, go: "Move", done: "moved", fields: stageFields },
+    end: { title: (t) => `End ${t}?`, go: "End it", done: "ended", fields: nothing, careful: true },
+    cancel: { title: (t) => `Call ${t} off?`, go: "Call it off", done: "called off", fields: nothing, careful: true },
+    reopen: { title: (t) => `Reopen ${t}?`, go: "Reopen", done: "reopened", fields: reopenFields },
+};
+
+/* --- the dialog ------------------------------------------------------------------------------------------- */
+
+export class ChangeDialog {
+    /* `now()`: the node's time; `connected()`: devices connected now. */
+    constructor({ now, connected }) {
+        Object.assign(this, { now, connected });
+        this.element = byId("change-dialog");
+        this.form = this.element.querySelector("form");
+        this.open = null; /* {kind, event, fields, isSending, again} */
+        this.asked = 0;
+        this.form.addEventListener("submit", (submit) => { submit.preventDefault(); this.send(); });
+        this.form.addEventListener("input", () => { this.note(""); this.reach(); });
+        this.element.addEventListener("cancel", (cancel) => { if (this.open?.isSending) cancel.preventDefault(); });
+        this.element.addEventListener("close", () => { this.open = null; clearTimeout(this.timer); });
+        this.element.querySelector("[data-close]").addEventListener("click", () => {
+            if (!this.open?.isSending)
+                this.element.close();
+        });
+    }
+
+    /* `event` is undefined for create. */
+    ask(kind, event) {
+        const { title, go, fields, careful } = kinds[kind];
+        const made = fields(this.now(), event);
+
+        this.open = { kind, event, fields: made, isSending: false, again: null };
+        setText(byId("change-title"), title(event?.title));
+        this.goButton = byId("change-go");
+        this.goText = go;
+        setAttribute(this.goButton, "class", `big ${careful ? "danger-solid" : "primary"}`);
+        byId("change-fields").replaceChildren(...made.elements);
+        this.note("");
+        this.facts();
+        this.sending(false);
+        this.element.showModal();
+        (careful ? this.element.querySelector("[data-close]")
+                 : made.elements[0]?.querySelector("input:checked, input") ?? this.goButton).focus();
+        this.reach();
+    }
+
+    facts() {
+        const { event } = this.open;
+
+        setText(byId("change-facts"), event === undefined ? "It is scheduled, and devices that connect hear of it."
+            : `Now ${event.stage}, planned for ${moment(Date.parse(event.starts_at), this.now())}, version ${event.version}.`);
+    }
+
+    note(text, isGood = false) {
+        setText(byId("change-note"), text);
+        setAttribute(byId("change-note"), "data-good", isGood);
+        show(byId("change-note"), text !== "");
+    }
+
+    sending(isSending) {
+        this.open.isSending = isSending;
+        setAttribute(this.form, "aria-busy", isSending ? "true" : null);
+        for (const input of this.form.querySelectorAll("input, button"))
+            setAttribute(input, "aria-disabled", isSending ? "true" : null);
+        setText(this.goButton, isSending ? "Sending …" : this.goText);
+    }
+
+    path() {
+        const { kind, event } = this.open;
+
+        return event === undefined ? "/v1/events" : `/v1/events/${encodeURIComponent(event.id)}/${kind}`;
+    }
+
+    /* Whom it would reach, asked of the node a moment after the last keystroke. */
+    reach() {
+        const asked = ++this.asked;
+
+        clearTimeout(this.timer);
+        this.timer = setTimeout(async () => {
+            const { open } = this;
+            let body;
+
+            try {
+                body = open.fields.body();
+            } catch {
+                return; /* not filled in yet */
+            }
+            try {
+                const would = await dryRun(this.path(), body, open.event?.version ?? null);
+
+                if (asked === this.asked && this.open === open)
+                    this.sayReach(would);
+            } catch (error) {
+                if (asked === this.asked && this.open === open)
+                    setText(byId("change-reach"), error instanceof Refused ? `The node would refuse: ${error.message}`
+                                                                           : "The node does not answer.");
+            }
+        }, this.open.event === undefined ? 600 : 80);
+    }
+
+    sayReach(would) {
+        if (would === null)
+            setText(byId("change-reach"), `${devices(this.connected())} are connected now.`);
+        else
+            setText(byId("change-reach"), `Reaches ${devices(would.devices)} within about ${took(would.estimated_ms)}.`);
+    }
+
+    async send() {
+        const { open } = this;
+
+        if (open === null || open.isSending)
+            return;
+        try {
+            const body = open.again === null ? open.fields.body() : null;
+            const progress = (text) => { if (this.open === open) this.note(text); };
+
+            this.note("");
+            this.sending(true);
+            const result = await (open.again !== null ? open.again()
+                                                      : change(this.path(), body, open.event?.version ?? null, progress));
+
+            this.done(open, result);
+        } catch (error) {
+            if (this.open === open)
+                this.failed(open, error);
+        }
+    }
+
+    done(open, result) {
+        const title = result.event?.title ?? open.event?.title ?? "";
+
+        announce(`${title}: ${kinds[open.kind].done}, signal ${result.seq}${result.durability ? `, kept (${result.durability})` : ""}.`);
+        if (this.open === open)
+            this.element.close();
+    }
+
+    failed(open, error) {
+        this.sending(false);
+        if (error instanceof Unknown) {
+            open.again = error.again;
+            this.goText = "Ask again";
+            setText(this.goButton, this.goText);
+            this.note(`${error.message} Its key is ${error.key}; “Ask again” can not make it twice.`);
+            return;
+        }
+        open.again = null;
+        if (error instanceof Refused && error.problem.event !== undefined && error.slug === "version-stale")
+            this.changed({ ...open.event, ...error.problem.event });
+        this.note(error.message);
+        this.goButton.focus();
+    }
+
+    /* The event is not any more what the producer decided about: say so, and wait for another word. */
+    changed(event) {
+        this.open.event = event;
+        this.facts();
+        this.reach();
+    }
+
+    /* With each new list of events. */
+    take(events) {
+        const { open } = this;
+        const event = open?.event === undefined ? undefined : events.find(({ id }) => id === open.event.id);
+
+        if (event === undefined || open.isSending || open.again !== null || event.version <= open.event.version)
+            return;
+        this.changed(event);
+        this.note(event.legal.includes(open.kind) ? "Somebody has changed it meanwhile: look again."
+                                                  : "Somebody has changed it meanwhile, and this is not possible any more.");
+    }
+}
+
+/* Small dialogs: whoever opened one closes it by Esc, Back, or sending. `onSend` false: it stays open. */
+export function simpleDialog(id, onSend) {
+    const element = byId(id);
+
+    element.querySelector("form").addEventListener("submit", (submit) => {
+        submit.preventDefault();
+        if (onSend() !== false)
+            element.close();
+    });
+    element.querySelector("[data-close]")?.addEventListener("click", () => element.close());
+    return element;
+}
