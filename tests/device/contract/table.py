@@ -719,6 +719,7 @@ def told_of_bundle(c, version=1, prefetch_ms=100, **options):
     c.device.connect(node, prefetch=True, **options)
     link = node.link()
     link.say(hello(10, False, prefetch_ms=prefetch_ms), reset(10, state(bundle=version)))
+    c.device.next('reset')
     return node, link
 
 
@@ -920,6 +921,7 @@ def a_real_node_gives_what_was_missed(c):
     node = c.real()
     node.create()
     c.device.connect(node)
+    c.device.next('hello')
     place = c.device.next('reset')['message']['token']
     c.device.do('close')
     c.device.next('closed')
