@@ -27,6 +27,18 @@
           "Parts of delivery reports that Redis did not take; they are written again.")            \
         X(report_unreadable, COUNTER, "kickoff_report_unreadable_total",                           \
           "Parts of delivery reports read that made no sense.")                                    \
+        X(registered,        COUNTER, "kickoff_devices_registered_total",                          \
+          "Devices whose place was written to the registry in Redis.")                             \
+        X(registry_failures, COUNTER, "kickoff_registry_failures_total",                           \
+          "Writes to the registry, and answers to other nodes, that Redis did not take.")          \
+        X(routes_stale,      COUNTER, "kickoff_routes_stale_total",                                \
+          "Records of the registry that named a node which did not hold the device any more.")     \
+        X(errands_here,      COUNTER, "kickoff_device_questions_total{found=\"here\"}", QUESTIONS)   \
+        X(errands_there,     COUNTER, "kickoff_device_questions_total{found=\"there\"}", QUESTIONS)  \
+        X(errands_absent,    COUNTER, "kickoff_device_questions_total{found=\"nowhere\"}", QUESTIONS) \
+        X(errands_silent,    COUNTER, "kickoff_device_questions_total{found=\"unknown\"}", QUESTIONS) \
+        X(errands_all,       COUNTER, "kickoff_device_questions_to_all_total",                     \
+          "Questions that all nodes were asked, for the registry did not know.")                   \
         X(appends_committed,   COUNTER, "kickoff_appends_total{outcome=\"committed\"}", APPENDS)   \
         X(appends_replayed,    COUNTER, "kickoff_appends_total{outcome=\"replayed\"}", APPENDS)    \
         X(appends_refused,     COUNTER, "kickoff_appends_total{outcome=\"refused\"}", APPENDS)     \

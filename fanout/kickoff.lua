@@ -478,3 +478,56 @@ reads('kickoff1_event', event)
 reads('kickoff1_range', range)
 reads('kickoff1_lookup', lookup)
 reads('kickoff1_tail', tail)
+-- --- one device (fanout/registry.h): a record each, which is a hint and no part of the log ----------------
+
+-- Redis' own clock, in ms: nodes say how long ago, so theirs need not agree.
+local function clock_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- These sessions are at the caller's node. Of two sessions of a device the one that came later stays, or the
+-- greater one; another node's loser is told by a message to its channel.
+-- KEYS device ...; ARGV node keep_s publish channel_prefix, then of each device: session age_ms id
+-- -> {row (from 0) node session}... of those where the record is of a later one, and stays
+local function arrive(keys, args)
+  local node, keep_s, publish, prefix = args[1], args[2], args[3], args[4]
+  local now, answer = clock_ms(), {}
+  for i, key in ipairs(keys) do
+    local session, came, id = args[3 * i + 2], now - tonumber(args[3 * i + 3]), args[3 * i + 4]
+    local was = redis.call('HMGET', key, 'n', 's', 't', 'g')
+    local there = was[1] and not was[4]
+    if there and was[1] == node and was[2] == session then
+      redis.call('EXPIRE', key, keep_s)
+    elseif there and (tonumber(was[3]) > came or (tonumber(was[3]) == came and was[2] > session)) then
+      table.insert(answer, { as_text(i - 1), was[1], was[2] })
+    else
+      redis.call('HSET', key, 'n', node, 's', session, 't', as_text(came))
+      if was[4] then
+        redis.call('HDEL', key, 'g')
+      end
+      redis.call('EXPIRE', key, keep_s)
+      if there and was[1] ~= node then
+        redis.call(publish, prefix .. was[1],
+          '{"k":"replaced","device":"' .. id .. '","session":"' .. was[2] .. '"}')
+      end
+    end
+  end
+  return answer
+end
+
+-- These sessions are at this node no more.
+-- KEYS device ...; ARGV node unseen ('1': went when it came, for nobody knows better), then of each device: session
+local function leave(keys, args)
+  local now = clock_ms()
+  for i, key in ipairs(keys) do
+    local was = redis.call('HMGET', key, 'n', 's', 't', 'g')
+    if was[1] == args[1] and was[2] == args[i + 2] and not was[4] then
+      redis.call('HSET', key, 'g', args[2] == '1' and was[3] or as_text(now))
+    end
+  end
+  return redis.status_reply('OK')
+end
+
+redis.register_function('kickoff1_arrive', arrive)
+redis.register_function('kickoff1_leave', leave)

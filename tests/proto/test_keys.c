@@ -35,6 +35,9 @@ Test(keys, are_spelled_as_the_design_says)
                 { KEY_ORDERS, NULL, "{kickoff}:orders" },
                 { KEY_TOUCH, NULL, "{kickoff}:touch" },
                 { KEY_CHANNEL, NULL, "{kickoff}:signals" },
+                { KEY_DEVICE, "tv-1", "{kickoff}:device:tv-1" },
+                { KEY_NODE, "a1", "{kickoff}:node:a1" },
+                { KEY_ASK, NULL, "{kickoff}:nodes-ask" },
         };
         char key[KEY_MAX + 1];
 
