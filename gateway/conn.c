@@ -91,6 +91,7 @@ static void tell_devices(struct worker *worker)
 bool conn_enter(struct worker *worker, struct conn *conn, struct conn_name *name)
 {
         const uint64_t address = conn->guest.place.key;
+        uint32_t slot = worker->n_conns;
 
         if (worker->n_conns == worker->conns_size) {
                 uint32_t size = worker->conns_size > 0 ? worker->conns_size * 2 : CONNS_FIRST;
@@ -101,28 +102,50 @@ bool conn_enter(struct worker *worker, struct conn *conn, struct conn_name *name
                 worker->conns = conns;
                 worker->conns_size = size;
         }
+        name->since_ms = worker_now(worker);
+        name->hash = roster_hash(&worker->roster, name->device);
+        if (worker->options.one_per_device && !roster_add(&worker->roster, name->hash, slot))
+                return false;
         conn_set_phase(worker, conn, CONN_SESSION); /* out of the line */
         memset(&conn->session, 0, sizeof(conn->session));
         conn->address = address;
         conn->name = name;
-        conn->slot = worker->n_conns;
+        conn->slot = slot;
         worker->conns[worker->n_conns++] = conn;
         tell_devices(worker);
         return true;
 }
 
+/* The session at `from` moves into the place that has become free. */
+static void fill(struct worker *worker, uint32_t hole, uint32_t from)
+{
+        struct conn *conn = worker->conns[from];
+
+        if (hole == from)
+                return;
+        if (worker->options.one_per_device)
+                roster_move(&worker->roster, conn->name->hash, from, hole);
+        worker->conns[hole] = conn;
+        conn->slot = hole;
+        broadcast_moved(worker, hole, from);
+}
+
 void conn_leave(struct worker *worker, struct conn *conn, enum close_reason reason)
 {
-        uint32_t last = worker->n_conns - 1;
+        uint32_t hole = conn->slot;
 
         check(conn->phase == CONN_SESSION && worker->conns[conn->slot] == conn);
         conn->session.state = SESSION_CLOSED;
         admission_exit(&worker->admission, conn->address);
         conn_set_phase(worker, conn, CONN_FINISHING);
-        worker->conns[conn->slot] = worker->conns[last];
-        worker->conns[conn->slot]->slot = conn->slot;
-        worker->n_conns = last;
-        broadcast_moved(worker, conn->slot, last);
+        if (worker->options.one_per_device)
+                roster_remove(&worker->roster, conn->name->hash, hole);
+        worker->n_conns--;
+        if (worker_devices_goes(worker, conn, reason)) { /* the known ones stay together */
+                fill(worker, hole, worker->devices_roll.n_known);
+                hole = worker->devices_roll.n_known;
+        }
+        fill(worker, hole, worker->n_conns);
         tell_devices(worker);
         metric_add(&m_sessions[conn->session.is_stream], -1);
         metric_add(&m_closes[reason], 1);

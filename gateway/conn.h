@@ -38,6 +38,8 @@ enum conn_phase {
 
 struct conn_name {        /* who it is, from the moment it is let in */
         uint64_t session; /* random, in hello and in logs */
+        uint32_t since_ms; /* the sessions' clock: when it came */
+        uint32_t hash;    /* of `device`, in the worker's roster */
         char device[];
 };
 
@@ -85,7 +87,7 @@ void conn_want_write(struct worker *worker, struct conn *conn, bool wants); /* i
 void conn_set_timer(struct worker *worker, struct conn *conn, uint64_t in_ms);
 void conn_set_phase(struct worker *worker, struct conn *conn, enum conn_phase phase);
 
-/* HEAD -> SESSION: into conns[]. `name` is taken. False = no memory: nothing changed, `name` is the
+/* HEAD -> SESSION: into conns[] and the roster. `name`, whose session and device are filled, is taken. False = no memory: nothing changed, `name` is the
  * caller's. */
 bool conn_enter(struct worker *worker, struct conn *conn, struct conn_name *name);
 

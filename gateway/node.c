@@ -24,6 +24,7 @@
 #include "fanout/releaser.h"
 #include "fanout/reporter.h"
 #include "fanout/ring.h"
+#include "gateway/devices.h"
 #include "gateway/gateway_metrics.h"
 #include "gateway/listener.h"
 #include "gateway/worker.h"
@@ -43,6 +44,7 @@ struct node {
         struct loader *loader;
         struct mailbox *mailbox; /* from the workers: what they counted */
         struct reporter *reporter;
+        struct devices *devices; /* by id, here and at other nodes */
         struct census *census;
         _Atomic uint64_t expected; /* devices of the fleet for each worker here; 0 = not known */
         int64_t started; /* Unix ms */
@@ -117,6 +119,11 @@ static void on_tally(void *owner, const struct report_part *parts, size_t n)
 
         for (size_t i = 0; i < n; i++)
                 reporter_add(node->reporter, &parts[i]);
+}
+
+static void on_roll(void *owner, struct worker_roll *roll)
+{
+        devices_roll(((struct node *)owner)->devices, roll);
 }
 
 /* The same order is read until it is void: whoever acts on it knows whether it does so already. */
@@ -254,6 +261,14 @@ static bool port_is_taken(const struct endpoint *listen)
         return taken;
 }
 
+/* Each worker tells of so many at a time that all together keep the node's pace. */
+static unsigned roll_share(unsigned workers)
+{
+        unsigned each = ROLL_PER_SECOND * ROLL_EVERY_MS / 1000 / workers;
+
+        return each > 0 ? each : 1;
+}
+
 static enum err start_workers(struct node *node, const char **ret_why)
 {
         const struct options *options = node->options;
@@ -276,6 +291,9 @@ static enum err start_workers(struct node *node, const char **ret_why)
                 .loader = node->loader,
                 .control = node->mailbox,
                 .on_tally = on_tally,
+                .one_per_device = true,
+                .on_roll = on_roll,
+                .roll_max = roll_share(options->workers),
         };
 
         if (port_is_taken(&options->listen)) {
@@ -357,9 +375,21 @@ enum err node_create(struct event_base *base, const struct options *options,
                             &node->census);
         if (err != OK)
                 goto fail;
+        err = devices_create(
+            &(struct devices_options){ .base = base,
+                                       .address = *redis,
+                                       .ns = options->ns,
+                                       .node = options->name,
+                                       .uses_registry = options->uses_registry,
+                                       .lifetime_ms = options->lifetime_ms,
+                                       .mailbox = node->mailbox },
+            &node->devices);
+        if (err != OK)
+                goto fail;
         err = start_workers(node, ret_why);
         if (err != OK)
                 goto fail;
+        devices_workers(node->devices, node->workers, node->n_workers);
         node->tick = event_new(base, -1, EV_PERSIST, on_tick, node);
         if (!node->tick || event_add(node->tick, &often) != 0) {
                 err = ERR_NOMEM;
@@ -380,10 +410,13 @@ void node_destroy(struct node *node)
         node->destroying = true; /* answers still due find nothing below */
         if (node->tick)
                 event_free(node->tick);
+        if (node->devices)
+                devices_workers(node->devices, NULL, 0);
         for (unsigned i = 0; i < node->n_workers; i++)
                 worker_destroy(node->workers[i]);
         free(node->workers);
-        mailbox_destroy(node->mailbox); /* what still waits in it goes to the reporter */
+        mailbox_destroy(node->mailbox); /* what still waits in it goes to reporter and devices */
+        devices_destroy(node->devices);
         reporter_destroy(node->reporter);
         census_destroy(node->census);
         if (node->loader)
@@ -398,6 +431,11 @@ void node_destroy(struct node *node)
 struct primary *node_primary(struct node *node)
 {
         return node->primary;
+}
+
+struct courier *node_courier(struct node *node)
+{
+        return devices_courier(node->devices);
 }
 
 struct follower *node_follower(struct node *node)

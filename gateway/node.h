@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "fanout/courier.h"
 #include "fanout/follower.h"
 #include "fanout/order.h"
 #include "fanout/primary.h"
@@ -42,6 +43,7 @@ void node_destroy(struct node *node); /* NULL is fine */
 
 struct follower *node_follower(struct node *node);
 struct primary *node_primary(struct node *node);
+struct courier *node_courier(struct node *node);
 uint16_t node_port(const struct node *node); /* as bound */
 uint64_t node_devices(const struct node *node);
 /* Over which span all devices of the fleet should fetch a bundle that has changed. */

@@ -21,7 +21,7 @@
 static struct {
         const char *listen, *admin, *redis, *data, *name, *ns, *durability, *token_file, *origin,
             *proxies;
-        const char *io;
+        const char *io, *registry;
         int64_t workers, max_devices, ping_ms, dead_after_ms, lifetime_ms, guard_ms, drain_ms, ack_spread_ms,
                 prefetch_rate;
         int64_t max_handshakes, max_per_address, admit_rate;
@@ -86,6 +86,10 @@ static const struct option table[] = {
         { "io", OPTION_TEXT, &raw.io, "auto", 0, 0, "HOW",
           "How broadcasts are sent: `uring` (many sends in one system call), `send` (one each), or `auto`: "
           "io_uring where the kernel allows it.",
+          NULL },
+        { "registry", OPTION_TEXT, &raw.registry, "on", 0, 0, "on|off",
+          "Whether Redis is told where each device is. `off`: messages for one device ask all nodes for it, and "
+          "a device that connects again at another node stays at the first, too.",
           NULL },
         { "origin", OPTION_TEXT, &raw.origin, NULL, 0, 0, "LIST",
           "Exact web origins that browsers may connect from, separated by commas; default: any.",
@@ -280,6 +284,13 @@ static bool take_io(struct options *o)
         return wrong("io", "give auto, uring or send");
 }
 
+static bool take_registry(struct options *o)
+{
+        o->uses_registry = strcmp(raw.registry, "on") == 0;
+        return o->uses_registry || strcmp(raw.registry, "off") == 0 ||
+               wrong("registry", "give on or off");
+}
+
 static bool take_admission(struct options *o)
 {
         const char *why;
@@ -308,7 +319,7 @@ enum option_result options_parse(int argc, char **argv, struct options *ret_opti
                 return OPTION_WRONG;
         }
         if (!parse_endpoint("listen", raw.listen, &o.listen) || !take_admin(&o) ||
-            !take_redis(&o) || !take_io(&o) || !take_names(&o) || !take_origins(&o) ||
+            !take_redis(&o) || !take_io(&o) || !take_registry(&o) || !take_names(&o) || !take_origins(&o) ||
             !take_admission(&o)) {
                 options_fini(&o);
                 return OPTION_WRONG;

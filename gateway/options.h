@@ -37,6 +37,7 @@ struct options {
         char admin_token[ADMIN_TOKEN_MAX + 1]; /* empty = none */
         uint64_t max_devices;
         enum sender_io io;
+        bool uses_registry; /* where each device is, in Redis */
         uint32_t ping_ms, dead_after_ms, lifetime_ms, guard_ms, drain_ms, ack_spread_ms;
         uint32_t prefetch_rate; /* of the node, a second */
         const char *origins[ORIGINS_MAX];

@@ -209,3 +209,8 @@ unsigned output_noted(const struct conn *conn)
 {
         return conn->pending != NULL ? conn->pending->entries : 0;
 }
+
+unsigned output_waiting(const struct conn *conn)
+{
+        return conn->pending != NULL ? conn->pending->n : 0;
+}

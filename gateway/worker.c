@@ -205,6 +205,7 @@ static void end_turn(struct worker *worker)
                 listener_go_on(worker->listener);
         keep_ticking(worker);
         keep_telling(worker);
+        worker_devices_turn(worker);
         for (unsigned phase = CONN_LOADING; phase < CONN_DEAD; phase++)
                 busy += worker->in_phase[phase];
         metric_set(&m_guests, worker->in_phase[CONN_HEAD] + (int64_t)busy - worker->n_conns);
@@ -251,6 +252,8 @@ static enum err create_loop(struct worker *worker)
                 err = overload_init(worker);
         if (err == OK)
                 err = broadcast_init(worker);
+        if (err == OK)
+                err = worker_devices_init(worker);
         if (err != OK)
                 return err;
         worker->on_tick = event_new(worker->base, -1, EV_PERSIST, on_tick, worker);
@@ -315,6 +318,7 @@ static void free_parts(struct worker *worker)
         broadcast_fini(worker);
         sender_destroy(worker->sender);
         if (worker->cache != NULL)
+        worker_devices_fini(worker);
                 cache_destroy(worker->cache);
         poller_destroy(worker->poller);
         overload_fini(worker);

@@ -28,6 +28,10 @@ struct worker;
  * runs on its thread. */
 typedef void worker_tally_fn(void *owner, const struct report_part *parts, size_t n);
 
+/* Who came and who went (worker_devices.h); `roll` becomes the owner's, to be freed. */
+struct worker_roll;
+typedef void worker_roll_fn(void *owner, struct worker_roll *roll);
+
 struct worker_options {
         unsigned index;
         const char *host; /* address to listen on */
@@ -53,6 +57,11 @@ struct worker_options {
         void *gauges_arg;
         struct mailbox *control; /* borrowed, outlives the worker; NULL: nobody asks what was counted */
         worker_tally_fn *on_tally;
+        /* The same device id again ends the session before it (4009), and devices can be looked up. Off, an
+         * id may be used by any number, as some tests do. */
+        bool one_per_device;
+        worker_roll_fn *on_roll; /* NULL: nobody asks who is here */
+        unsigned roll_max;       /* who came, and who left, in one of them at most */
 };
 
 /* Listens, starts the thread. Until the first install devices are refused with 503. On ERR_IO *ret_why is

@@ -18,13 +18,16 @@
 #include "gateway/ladder.h"
 #include "gateway/listener.h"
 #include "gateway/overload.h"
+#include "gateway/message_limit.h"
 #include "gateway/poller.h"
 #include "gateway/pool.h"
 #include "gateway/sender.h"
+#include "gateway/roster.h"
 #include "gateway/tally.h"
 #include "gateway/worker.h"
 #include "prefetch/cache.h"
 
+#include "gateway/worker_devices.h"
 #define WORKER_HANDSHAKE_MS 5000 /* from accept to a whole head, however slowly it drips */
 #define WORKER_HANDSHAKES   16384 /* in line at most, if nobody says */
 #define WORKER_RECV_SIZE    16384
@@ -65,6 +68,11 @@ struct worker {
 
         struct tally tally;     /* for the delivery report */
         struct event *on_tally; /* hands it over; runs while there is news */
+        struct roster roster; /* device id -> place in conns[]; empty unless one_per_device */
+        struct worker_devices devices_roll; /* who came and went; worker_devices.c */
+        struct message_limit message_limit;
+
+
         bool is_telling;
 
         bool is_draining, is_stopping;
