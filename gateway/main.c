@@ -192,6 +192,7 @@ static enum err start_admin(struct kickoffd *k, const char **ret_why)
                 .name = k->options.name,
                 .on_order = on_order,
                 .owner = k,
+                .courier = node_courier(k->node),
         };
         const struct writer_options writer = { .primary = node_primary(k->node),
                                                .ns = k->options.ns,

@@ -29,6 +29,8 @@ static const struct httpd_route routes[] = {
         { HTTPD_GET,  "/v1/nodes",                        routes_node_list,       false },
         { HTTPD_POST, "/v1/nodes/{name}/drain",           routes_drain_node,      false },
         { HTTPD_GET,  "/metrics",                         routes_node_metrics,    false },
+        { HTTPD_GET,  "/v1/devices/{id}",                 routes_devices_show,    false },
+        { HTTPD_POST, "/v1/devices/{id}/messages",        routes_devices_message, false },
         { HTTPD_GET,  "/healthz",                         routes_node_health,     true },
         { HTTPD_GET,  "/readyz",                          routes_node_ready,      true },
         { HTTPD_GET,  "/openapi.yaml",                    routes_node_openapi,    false },

@@ -13,6 +13,7 @@
 #include "fanout/writer.h"
 
 struct admin;
+struct courier;
 struct event_base;
 
 /* Whatever Redis does, an answer is on its way within this; the contract (line 9) says 2 s. A
@@ -35,6 +36,7 @@ struct admin_options {    /* all borrowed, and to outlive the admin */
         uint32_t (*refresh_ms)(void *owner);
         void (*on_order)(void *owner, const struct order *order); /* for this very node: acts at once */
         const char *name; /* this node's */
+        struct courier *courier; /* who finds single devices; NULL: nobody does */
         void *owner;
 };
 

@@ -95,6 +95,7 @@ void change_take(struct admin *admin, struct httpd_request *request, const struc
 httpd_handler_fn routes_events_create, routes_events_list, routes_events_show, routes_events_start,
     routes_events_delay, routes_events_end, routes_events_cancel, routes_events_stage,
     routes_events_refresh, routes_events_reopen, routes_bundles_put, routes_bundles_publish, routes_bundles_show,
-    routes_signals_list, routes_signals_show, routes_requests_show, routes_drain_node, routes_node_list, routes_node_metrics,
+    routes_signals_list, routes_signals_show, routes_requests_show, routes_audit_list, routes_drain_node, routes_devices_show,
+    routes_devices_message, routes_node_list, routes_node_metrics,
     routes_node_health, routes_node_ready, routes_node_openapi, routes_console_page, routes_console_file,
     routes_console_live;

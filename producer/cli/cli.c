@@ -21,6 +21,7 @@ static const struct {
 } groups[] = {
         { "event", "Create, start, delay, end and look at events." },
         { "prefetch", "Load what devices fetch before an event." },
+        { "device", "Find one device, and send it a message." },
 };
 
 /* All commands in the order of the help. */
@@ -36,6 +37,8 @@ static size_t all_commands(const struct cli_command *ret[COMMANDS_MAX])
                 ret[n++] = &log_commands[i];
         ret[n++] = &drain_command;
         ret[n++] = &watch_command;
+        for (size_t i = 0; i < device_commands_n; i++)
+                ret[n++] = &device_commands[i];
         check(n <= COMMANDS_MAX);
         return n;
 }

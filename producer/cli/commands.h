@@ -11,3 +11,5 @@ extern const struct cli_command log_commands[];        /* log_commands.c: reques
 extern const size_t log_commands_n;
 extern const struct cli_command drain_command; /* drain.c */
 extern const struct cli_command watch_command; /* watch.c */
+extern const struct cli_command device_commands[]; /* device_commands.c */
+extern const size_t device_commands_n;

@@ -99,6 +99,11 @@ Test(words, become_the_request_they_name)
 
                 cr_assert(plan != NULL, "%s", rows[i].line);
                 cr_assert(eq(str, (char *)plan->method, (char *)rows[i].method));
+        { "kickoff device show tv-1", "GET", "/v1/devices/tv-1", "" },
+        { "kickoff device message tv-1 hello", "POST", "/v1/devices/tv-1/messages",
+          "{\"body\":\"hello\"}" },
+        { "kickoff device message tv-1 --id m-7 hello", "POST", "/v1/devices/tv-1/messages",
+          "{\"body\":\"hello\",\"id\":\"m-7\"}" },
                 cr_assert(eq(str, (char *)plan->path, (char *)rows[i].path));
                 cr_assert(eq(str, (char *)body_of(plan), (char *)rows[i].body));
         }
