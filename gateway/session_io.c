@@ -113,6 +113,132 @@ void session_io_close(struct worker *worker, struct conn *conn, enum close_reaso
         }
 }
 
+/* --- what is next ---------------------------------------------------------------------------- */
+
+static struct blob *reset_frame(struct worker *worker, const struct conn *conn,
+                                const struct session_action *action)
+{
+        check(snapshot_token(worker->snapshot)->seq == action->seq);
+        metric_add(&m_resets[action->reason], 1);
+        return snapshot_frame(worker->snapshot, action->reason, wire_of(conn));
+}
+
+/* NULL = no memory to make it, for a stream alone. */
+static struct blob *entry_frame(struct worker *worker, const struct conn *conn, seqno seq)
+{
+        struct entry *entry = ring_at(worker->ring, seq);
+
+        check(entry != NULL);
+        return entry_signal_frame(entry, wire_of(conn));
+}
+
+static void shed(struct worker *worker, struct conn *conn)
+{
+        metric_add(&m_no_memory, 1);
+        session_io_close(worker, conn, CLOSE_INTERNAL);
+}
+
+static enum output send_reset(struct worker *worker, struct conn *conn,
+                              const struct session_action *action, size_t *bytes)
+{
+        struct blob *frame = reset_frame(worker, conn, action);
+        struct piece piece;
+        unsigned begun;
+
+        if (frame == NULL) {
+                shed(worker, conn);
+                return OUTPUT_LOST;
+        }
+        *bytes += frame->len;
+        piece = (struct piece){ frame->data, frame->len, frame };
+        return output_send(worker, conn, &piece, 1, KEEP_ALL, &begun);
+}
+
+/* The frames of `n` signals from `first` on are out, whole. */
+static void count_written(struct worker *worker, const struct conn *conn, seqno first, unsigned n)
+{
+        for (unsigned i = 0; i < n; i++)
+                tally_written(&worker->tally, first + i, conn->session.wants_ack, worker->now_ms);
+}
+
+/* Of `n` frames from `first` on, which session_next gave out, `begun` are out or have begun. */
+static void settle_entries(struct worker *worker, struct conn *conn, seqno first, unsigned n,
+                           unsigned begun)
+{
+        if (begun < n)
+                session_rewind(&conn->session, first + begun - 1);
+        metric_add(&m_signals, begun);
+        if (conn->pending != NULL) { /* of those that have begun, the last is not whole yet */
+                output_note(conn, 1);
+                count_written(worker, conn, first, begun - 1);
+        } else {
+                count_written(worker, conn, first, begun);
+        }
+}
+
+/* Entries from `first` on, as many as there are and one system call takes. */
+static enum output send_entries(struct worker *worker, struct conn *conn, seqno first,
+                                unsigned *frames, size_t *bytes)
+{
+        struct piece pieces[OUTPUT_PIECES];
+        unsigned n = 0, begun = 0;
+        enum output output;
+
+        for (seqno seq = first;; seq++) {
+                struct blob *frame = entry_frame(worker, conn, seq);
+
+                if (frame == NULL) {
+                        shed(worker, conn);
+                        return OUTPUT_LOST;
+                }
+                pieces[n++] = (struct piece){ frame->data, frame->len, frame };
+                *bytes += frame->len;
+                if (n == OUTPUT_PIECES)
+                        break;
+
+                struct session_action action = session_next(&conn->session, worker->ring);
+
+                if (action.what == DO_NOTHING)
+                        break;
+                check(action.what == DO_ENTRY &&
+                      action.seq == seq + 1); /* resets come before entries */
+        }
+        output = output_send(worker, conn, pieces, n, KEEP_BEGUN, &begun);
+        if (output != OUTPUT_LOST)
+                settle_entries(worker, conn, first, n, begun);
+        *frames += n;
+        return output;
+}
+
+/* Sends what is next until there is nothing, or no room, or others must have their turn. */
+static void pump(struct worker *worker, struct conn *conn)
+{
+        unsigned frames = 0;
+        size_t bytes = 0;
+
+        check(conn->pending == NULL);
+        while (frames < FRAMES_PER_TURN && bytes < BYTES_PER_TURN) {
+                struct session_action action = session_next(&conn->session, worker->ring);
+                enum output output;
+
+                if (action.what == DO_NOTHING) {
+                        conn_want_write(worker, conn, false);
+                        return;
+                }
+                if (action.what == DO_CLOSE) {
+                        session_io_close(worker, conn, action.close);
+                        return;
+                }
+                if (action.what == DO_RESET)
+                        output = send_reset(worker, conn, &action, &bytes);
+                else
+                        output = send_entries(worker, conn, action.seq, &frames, &bytes);
+                if (output != OUTPUT_SENT)
+                        return; /* lost, or told when there is room */
+        }
+        conn_want_write(worker, conn, true); /* the next turn of the loop brings us back */
+}
+
 void session_io_writable(struct worker *worker, struct conn *conn)
 {
         unsigned entries = output_noted(conn);
@@ -210,8 +336,8 @@ bool session_io_upgrade(struct worker *worker, struct conn *conn,
         conn->session.is_stream = verdict->kind == DOOR_STREAM;
         metric_add(&m_sessions[conn->session.is_stream], 1);
         metric_add(&m_begun[conn->session.is_stream], 1);
-        if (verdict->has_since)
         worker_devices_came(worker, conn);
+        if (verdict->has_since)
                 worker->now_ms = clock_mono_ms(); /* retry() compares the time of joining */
         action = session_join(&conn->session, &worker->session_config, worker->ring,
                               verdict->has_since ? &verdict->since : NULL, verdict->since_malformed,
