@@ -37,6 +37,9 @@ static const struct httpd_route routes[] = {
         { HTTPD_GET,  "/v1/live",                         routes_console_live,    false },
         { HTTPD_GET,  "/",                                routes_console_page,    true },
         { HTTPD_GET,  "/console/{file}",                  routes_console_file,    true },
+        { HTTPD_GET,  "/simulator",                       routes_simulator_page,  true },
+        { HTTPD_GET,  "/simulator/{file}",                routes_simulator_file,  true },
+        { HTTPD_GET,  "/sdk/{file}",                      routes_simulator_sdk,   true },
 };
 /* clang-format on */
 

@@ -98,4 +98,4 @@ httpd_handler_fn routes_events_create, routes_events_list, routes_events_show, r
     routes_signals_list, routes_signals_show, routes_requests_show, routes_audit_list, routes_drain_node, routes_devices_show,
     routes_devices_message, routes_node_list, routes_node_metrics,
     routes_node_health, routes_node_ready, routes_node_openapi, routes_console_page, routes_console_file,
-    routes_console_live;
+    routes_console_live, routes_simulator_page, routes_simulator_file, routes_simulator_sdk;
