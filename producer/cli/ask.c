@@ -271,6 +271,43 @@ enum cli_exit ask_once(const struct cli *cli, const char *path, json_t **ret_ans
         return result;
 }
 
+bool ask_once_bytes(const struct cli *cli, const char *method, const char *path, const char *type,
+                    const void *body, size_t len, struct ask_try *ret_try)
+{
+        struct http_answer answer = { 0 };
+        struct attempt attempt;
+
+        if (!prepare(cli, method, path, type, body, len, &attempt))
+                return false;
+        *ret_try = (struct ask_try){ .err = http_client_ask(&attempt.ask, &answer) };
+        if (ret_try->err != OK)
+                return true;
+        ret_try->status = answer.status;
+        ret_try->json = json_loadb(answer.body, answer.body_len, 0, NULL);
+        if (answer.retry_after != NULL)
+                ret_try->retry_after_s = (unsigned)strtoul(answer.retry_after, NULL, 10);
+        http_answer_fini(&answer);
+        return true;
+}
+
+void ask_try_text(const struct ask_try *got, char *out, size_t size)
+{
+        const char *title = json_string_value(json_object_get(got->json, "title"));
+        const char *detail = json_string_value(json_object_get(got->json, "detail"));
+        struct buf text = BUF_INIT;
+
+        if (title != NULL)
+                show_text(title, &text);
+        else
+                buf_printf(&text, "the node answered %d", got->status);
+        if (detail != NULL) {
+                buf_str(&text, ": ");
+                show_text(detail, &text);
+        }
+        snprintf(out, size, "%s", text.failed ? "out of memory" : text.data);
+        buf_fini(&text);
+}
+
 enum cli_exit ask_plan(const struct cli *cli, const struct cli_plan *plan, json_t **ret_answer,
                        char **ret_text)
 {

@@ -22,6 +22,20 @@ must_check enum cli_exit ask_bytes(const struct cli *cli, const char *method, co
 must_check enum cli_exit ask_once(const struct cli *cli, const char *path, json_t **ret_answer,
                                   char **ret_text);
 
+struct ask_try { /* what one try came to */
+        enum err err; /* as http_client_ask has it */
+        int status;
+        unsigned retry_after_s; /* 0 = not named */
+        json_t *json;           /* a new reference; NULL if the body was none */
+};
+/* One try, not a word on stderr, any thread (of one that has asked before: what the command line gets
+ * wrong is said here and returns false, with *ret_try untouched). */
+must_check bool ask_once_bytes(const struct cli *cli, const char *method, const char *path,
+                               const char *type, const void *body, size_t len,
+                               struct ask_try *ret_try);
+/* The problem in it as one line: "TITLE: DETAIL", without control characters. */
+void ask_try_text(const struct ask_try *got, char *out, size_t size);
+
 enum ask_verdict { ASK_DONE, ASK_REFUSED, ASK_UNREACHABLE, ASK_UNKNOWN };
 /* What one try means. `err` and `status` as http_client_ask gave them; `changes`: the request may
  * change something; `was_unknown`: an earlier try of this request ended unknown. Pure. */

@@ -296,50 +296,96 @@ static void remove_all(const char *directory, const char *const *names, size_t n
         rmdir(directory);
 }
 
-Test(bundle_files, are_one_per_cohort_sorted_with_their_types)
+Test(bundle_files, are_one_per_cohort_sorted_with_their_types_and_hashes)
 {
         static const char *const names[] = { "tv.4k.msgpack", "default.json", ".hidden", "phone" };
-        char directory[] = "/tmp/kickoff-bundles-XXXXXX", why[512], path[512];
+        char directory[] = "/tmp/kickoff-bundles-XXXXXX";
+        struct buf faults = BUF_INIT;
         struct bundle_file *files;
         size_t n;
 
         cr_assert(mkdtemp(directory) != NULL);
         for (size_t i = 0; i < countof(names); i++)
                 put_file(directory, names[i]);
-        cr_assert(eq(int, bundle_files_find(directory, &files, &n, why, sizeof(why)), OK));
+        cr_assert(eq(int, bundle_files_find(directory, &files, &n, &faults), OK));
         cr_assert(eq(sz, n, 3));
         cr_assert(eq(str, files[0].cohort, "default"));
         cr_assert(eq(str, (char *)files[0].type, "application/json"));
         cr_assert(eq(str, files[1].cohort, "phone"));
         cr_assert(eq(str, (char *)files[1].type, "application/octet-stream"));
+        cr_assert(eq(sz, files[1].size, 5));
         cr_assert(eq(str, files[2].cohort, "tv.4k"));
         cr_assert(eq(str, (char *)files[2].type, "application/msgpack"));
+        cr_assert(eq(int, bundle_files_hash(directory, files, n, &faults), OK));
+        cr_assert(eq(str, files[1].sha256, /* printf phone | sha256sum */
+                     "45569da57f4b7bf472d7a864ef4781451cae6383fee9fb0ae40c59aa1ce475b7"));
+        cr_assert(eq(sz, faults.len, 0));
+        remove_all(directory, (const char *const[]){ "phone" }, 1);
+        cr_assert(eq(int, bundle_files_hash(directory, files, n, &faults), ERR_INVALID));
+        cr_assert(strstr(faults.data, "phone: cannot be read") != NULL, "%s", faults.data);
+        buf_fini(&faults);
         free(files);
-        put_file(directory, "default.txt");
-        cr_assert(eq(int, bundle_files_find(directory, &files, &n, why, sizeof(why)), ERR_INVALID));
-        cr_assert(strstr(why, "both for the cohort default") != NULL, "%s", why);
-        snprintf(path, sizeof(path), "%s/default.txt", directory);
-        cr_assert(eq(int, unlink(path), 0));
-        put_file(directory, "huge.txt");
-        snprintf(path, sizeof(path), "%s/huge.txt", directory);
-        cr_assert(eq(int, truncate(path, BUNDLE_FILE_MAX + 1), 0));
-        cr_assert(
-            eq(int, bundle_files_find(directory, &files, &n, why, sizeof(why)), ERR_TOO_LARGE));
-        remove_all(directory, (const char *const[]){ "huge.txt" }, 1);
         remove_all(directory, names, countof(names));
 }
 
-Test(bundle_files, an_empty_directory_is_said_to_be_empty)
+Test(bundle_files, all_that_is_wrong_with_a_directory_is_told_at_once)
 {
-        char directory[] = "/tmp/kickoff-bundles-XXXXXX", why[512];
+        static const char *const names[] = { "default.json", "default.txt", "huge.txt", "no cohort",
+                                             "good.json" };
+        char directory[] = "/tmp/kickoff-bundles-XXXXXX", path[512];
+        struct buf faults = BUF_INIT;
         struct bundle_file *files;
         size_t n;
 
         cr_assert(mkdtemp(directory) != NULL);
-        cr_assert(
-            eq(int, bundle_files_find(directory, &files, &n, why, sizeof(why)), ERR_NOT_FOUND));
+        for (size_t i = 0; i < countof(names); i++)
+                put_file(directory, names[i]);
+        snprintf(path, sizeof(path), "%s/huge.txt", directory);
+        cr_assert(eq(int, truncate(path, BUNDLE_FILE_MAX + 1), 0));
+        cr_assert(eq(int, bundle_files_find(directory, &files, &n, &faults), ERR_INVALID));
+        cr_assert(strstr(faults.data, "both for the cohort default\n") != NULL, "%s", faults.data);
+        cr_assert(strstr(faults.data, "huge.txt: has more than 1048576 bytes\n") != NULL, "%s",
+                  faults.data);
+        cr_assert(strstr(faults.data, "no cohort: its name is no cohort") != NULL, "%s", faults.data);
+        cr_assert(strstr(faults.data, "good.json") == NULL, "%s", faults.data);
+        buf_fini(&faults);
+        remove_all(directory, names, countof(names));
+}
+
+Test(bundle_files, of_very_many_faults_some_are_shown_and_the_others_counted)
+{
+        char directory[] = "/tmp/kickoff-bundles-XXXXXX", name[32];
+        struct buf faults = BUF_INIT;
+        struct bundle_file *files;
+        size_t n;
+
+        cr_assert(mkdtemp(directory) != NULL);
+        for (unsigned i = 0; i < BUNDLE_FAULTS_SHOWN + 3; i++) {
+                snprintf(name, sizeof(name), "not valid %u", i);
+                put_file(directory, name);
+        }
+        cr_assert(eq(int, bundle_files_find(directory, &files, &n, &faults), ERR_INVALID));
+        cr_assert(strstr(faults.data, "\n... and 3 more\n") != NULL, "%s", faults.data);
+        buf_fini(&faults);
+        for (unsigned i = 0; i < BUNDLE_FAULTS_SHOWN + 3; i++) {
+                snprintf(name, sizeof(name), "not valid %u", i);
+                remove_all(directory, (const char *const[]){ name }, 1);
+        }
+}
+
+Test(bundle_files, an_empty_directory_is_said_to_be_empty)
+{
+        char directory[] = "/tmp/kickoff-bundles-XXXXXX";
+        struct buf faults = BUF_INIT;
+        struct bundle_file *files;
+        size_t n;
+
+        cr_assert(mkdtemp(directory) != NULL);
+        cr_assert(eq(int, bundle_files_find(directory, &files, &n, &faults), ERR_NOT_FOUND));
+        cr_assert(strstr(faults.data, "holds no bundles") != NULL, "%s", faults.data);
         rmdir(directory);
-        cr_assert(eq(int, bundle_files_find(directory, &files, &n, why, sizeof(why)), ERR_IO));
+        cr_assert(eq(int, bundle_files_find(directory, &files, &n, &faults), ERR_IO));
+        buf_fini(&faults);
 }
 
 /* --- watch --- */
