@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,95 +68,130 @@ static bool is_regular(const char *directory, const char *name, off_t *ret_size)
         return true;
 }
 
-static enum err describe(const char *name, struct bundle_file *ret_file, char *why, size_t why_size)
+/* --- faults --------------------------------------------------------------------------------- */
+
+struct faults {
+        struct buf *out;
+        unsigned n;
+};
+
+static void fault(struct faults *faults, const char *fmt, ...) printf_like(2, 3);
+static void fault(struct faults *faults, const char *fmt, ...)
+{
+        char line[512];
+        va_list args;
+
+        if (faults->n++ >= BUNDLE_FAULTS_SHOWN)
+                return;
+        va_start(args, fmt);
+        vsnprintf(line, sizeof(line), fmt, args);
+        va_end(args);
+        buf_printf(faults->out, "%s\n", line);
+}
+
+static enum err told(const struct faults *faults)
+{
+        if (faults->n > BUNDLE_FAULTS_SHOWN)
+                buf_printf(faults->out, "... and %u more\n", faults->n - BUNDLE_FAULTS_SHOWN);
+        return faults->n > 0 ? ERR_INVALID : OK;
+}
+
+/* --- finding -------------------------------------------------------------------------------- */
+
+static void describe(const char *name, off_t size, struct bundle_file *file, struct faults *faults)
 {
         const char *dot = strrchr(name, '.');
         size_t len = dot != NULL ? (size_t)(dot - name) : strlen(name);
 
+        *file = (struct bundle_file){ .type = bundle_files_type(name) };
+        snprintf(file->name, sizeof(file->name), "%s", name);
+        if (size > (off_t)BUNDLE_FILE_MAX)
+                fault(faults, "%.100s: has more than %u bytes", name, BUNDLE_FILE_MAX);
+        else
+                file->size = (size_t)size;
         if (!name_is_valid(name, len, COHORT_MAX)) {
-                snprintf(why, why_size,
-                         "the name of %.100s is no cohort: COHORT.ext, with 1 to %d characters of "
-                         "A-Z a-z 0-9 . _ : ~ -",
-                         name, COHORT_MAX);
-                return ERR_INVALID;
+                fault(
+                    faults,
+                    "%.100s: its name is no cohort: COHORT.ext, with 1 to %d characters of A-Z a-z "
+                    "0-9 . _ : ~ -",
+                    name, COHORT_MAX);
+                return;
         }
-        memcpy(ret_file->cohort, name, len);
-        ret_file->cohort[len] = '\0';
-        snprintf(ret_file->name, sizeof(ret_file->name), "%s", name);
-        ret_file->type = bundle_files_type(name);
-        return OK;
+        memcpy(file->cohort, name, len);
+}
+
+static bool make_room(struct bundle_file **files, size_t n, size_t *room)
+{
+        struct bundle_file *larger;
+
+        if (n < *room)
+                return true;
+        larger = realloc(*files, (*room == 0 ? 16 : 2 * *room) * sizeof(**files));
+        if (larger == NULL)
+                return false;
+        *room = *room == 0 ? 16 : 2 * *room;
+        *files = larger;
+        return true;
 }
 
 static enum err read_names(DIR *dir, const char *directory, struct bundle_file **files, size_t *n,
-                           char *why, size_t why_size)
+                           struct faults *faults)
 {
         struct dirent *entry;
         size_t room = 0;
 
         while ((entry = readdir(dir)) != NULL) {
-                enum err err;
                 off_t size;
 
                 if (entry->d_name[0] == '.' || !is_regular(directory, entry->d_name, &size))
                         continue;
-                if (size > (off_t)BUNDLE_FILE_MAX) {
-                        snprintf(why, why_size, "%.100s has more than %u bytes", entry->d_name,
-                                 BUNDLE_FILE_MAX);
-                        return ERR_TOO_LARGE;
-                }
                 if (*n == FILES_MAX) {
-                        snprintf(why, why_size, "%s holds more than %d files", directory,
-                                 FILES_MAX);
+                        fault(faults, "%.200s: holds more than %d files", directory, FILES_MAX);
                         return ERR_INVALID;
                 }
-                if (*n == room) {
-                        struct bundle_file *larger;
-
-                        room = room == 0 ? 16 : 2 * room;
-                        larger = realloc(*files, room * sizeof(**files));
-                        if (larger == NULL) {
-                                snprintf(why, why_size, "out of memory");
-                                return ERR_NOMEM;
-                        }
-                        *files = larger;
+                if (!make_room(files, *n, &room)) {
+                        fault(faults, "out of memory");
+                        return ERR_NOMEM;
                 }
-                err = describe(entry->d_name, &(*files)[*n], why, why_size);
-                if (err != OK)
-                        return err;
-                ++*n;
+                describe(entry->d_name, size, &(*files)[(*n)++], faults);
         }
         return OK;
 }
 
-enum err bundle_files_find(const char *directory, struct bundle_file **ret_files, size_t *ret_n,
-                           char *why, size_t why_size)
+static void find_doubles(const struct bundle_file *files, size_t n, struct faults *faults)
 {
+        for (size_t i = 1; i < n; i++) {
+                if (files[i].cohort[0] != '\0' && strcmp(files[i - 1].cohort, files[i].cohort) == 0)
+                        fault(faults, "%.100s and %.100s: are both for the cohort %s",
+                              files[i - 1].name, files[i].name, files[i].cohort);
+        }
+}
+
+enum err bundle_files_find(const char *directory, struct bundle_file **ret_files, size_t *ret_n,
+                           struct buf *out)
+{
+        struct faults faults = { out, 0 };
         DIR *dir = opendir(directory);
         struct bundle_file *files = NULL;
         size_t n = 0;
         enum err err;
 
         if (dir == NULL) {
-                snprintf(why, why_size, "cannot read %.200s: %s", directory, strerror(errno));
+                fault(&faults, "%.200s: cannot be read: %s", directory, strerror(errno));
                 return ERR_IO;
         }
-        err = read_names(dir, directory, &files, &n, why, why_size);
+        err = read_names(dir, directory, &files, &n, &faults);
         closedir(dir);
         if (err == OK && n == 0) {
-                snprintf(
-                    why, why_size,
-                    "%.200s holds no bundles: put files COHORT.ext in it, such as default.json",
-                    directory);
+                fault(&faults,
+                      "%.200s: holds no bundles: put files COHORT.ext in it, such as default.json",
+                      directory);
                 err = ERR_NOT_FOUND;
         }
-        if (err == OK)
+        if (err == OK) {
                 qsort(files, n, sizeof(*files), by_cohort);
-        for (size_t i = 1; err == OK && i < n; i++) {
-                if (strcmp(files[i - 1].cohort, files[i].cohort) == 0) {
-                        snprintf(why, why_size, "%.100s and %.100s are both for the cohort %s",
-                                 files[i - 1].name, files[i].name, files[i].cohort);
-                        err = ERR_INVALID;
-                }
+                find_doubles(files, n, &faults);
+                err = told(&faults);
         }
         if (err != OK) {
                 free(files);
@@ -164,6 +200,30 @@ enum err bundle_files_find(const char *directory, struct bundle_file **ret_files
         *ret_files = files;
         *ret_n = n;
         return OK;
+}
+
+/* --- bytes ---------------------------------------------------------------------------------- */
+
+enum err bundle_files_hash(const char *directory, struct bundle_file *files, size_t n,
+                           struct buf *out)
+{
+        struct faults faults = { out, 0 };
+
+        for (size_t i = 0; i < n; i++) {
+                char *bytes;
+                enum err err = bundle_files_read(directory, &files[i], &bytes, &files[i].size);
+
+                if (err == OK) {
+                        bundle_files_sha256(bytes, files[i].size, files[i].sha256);
+                        free(bytes);
+                } else if (err == ERR_TOO_LARGE) {
+                        fault(&faults, "%.100s: has more than %u bytes", files[i].name,
+                              BUNDLE_FILE_MAX);
+                } else {
+                        fault(&faults, "%.100s: cannot be read: %s", files[i].name, err_name(err));
+                }
+        }
+        return told(&faults);
 }
 
 enum err bundle_files_read(const char *directory, const struct bundle_file *file, char **ret_bytes,

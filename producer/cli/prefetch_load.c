@@ -1,43 +1,90 @@
-/* producer/cli/prefetch_load.c -- `kickoff prefetch load EVENT DIR`: every bundle is put as a draft
- * and its hash compared with what the node says it stored; only when all are there is the
- * publication asked for, so that devices see either the old set or the whole new one. */
+/* producer/cli/prefetch_load.c -- `kickoff prefetch load EVENT DIR`: looks at the whole directory
+ * first, asks the node what it has, puts what is missing as drafts, and publishes all in one change
+ * once all are there: devices see either the old set or the whole new one.
+ *
+ * A break in the middle costs nothing: drafts stay, and the next run finds them by their hash. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "producer/cli/ask.h"
 #include "producer/cli/bundle_files.h"
 #include "producer/cli/commands.h"
+#include "producer/cli/load_plan.h"
+#include "producer/cli/load_put.h"
 #include "producer/cli/show.h"
 #include "producer/cli/when.h"
 
-static int64_t window_ms;
+static int64_t window_ms, jobs;
+static bool dry_run;
 
-/* Progress goes to stderr: stdout is for the result. */
-static void say_progress(size_t done, size_t n, const struct bundle_file *file, size_t len)
+struct load {
+        const char *event, *directory;
+        struct bundle_file *files;
+        enum load_state *states;
+        size_t n;
+        struct load_plan plan;
+};
+
+static void print(struct buf *text)
 {
-        fprintf(stderr, "[%zu/%zu] %s  %zu bytes  %s\n", done, n, file->cohort, len, file->type);
+        if (!text->failed && text->data != NULL)
+                fputs(text->data, stdout);
+        buf_fini(text);
 }
 
-static enum cli_exit put_bytes(const struct cli *cli, const char *event,
-                               const struct bundle_file *file, const char *bytes, size_t len)
+static enum cli_exit print_json(json_t *json)
 {
-        char path[256], hex[65];
-        const char *stored;
-        json_t *answer;
-        char *text;
-        enum cli_exit result;
+        char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
 
-        snprintf(path, sizeof(path), "/v1/events/%s/bundles/%s", event, file->cohort);
-        result = ask_bytes(cli, "PUT", path, file->type, bytes, len, &answer, &text);
+        json_decref(json);
+        if (text == NULL) {
+                cli_say("out of memory");
+                return CLI_REFUSED;
+        }
+        puts(text);
+        free(text);
+        return CLI_DONE;
+}
+
+/* --- looking -------------------------------------------------------------------------------- */
+
+/* Everything that is wrong is said at once, before anything is sent. */
+static bool look_at_directory(struct load *load)
+{
+        struct buf faults = BUF_INIT;
+        enum err err = bundle_files_find(load->directory, &load->files, &load->n, &faults);
+
+        if (err == OK)
+                err = bundle_files_hash(load->directory, load->files, load->n, &faults);
+        if (err == OK) {
+                load->states = calloc(load->n, sizeof(*load->states));
+                if (load->states == NULL)
+                        buf_str(&faults, "out of memory\n");
+        }
+        if (load->states == NULL) {
+                cli_say("nothing was sent:");
+                fputs(faults.failed || faults.data == NULL ? "out of memory\n" : faults.data,
+                      stderr);
+        }
+        buf_fini(&faults);
+        return load->states != NULL;
+}
+
+static enum cli_exit look_at_node(const struct cli *cli, struct load *load)
+{
+        enum cli_exit result;
+        char path[256], *text;
+        json_t *answer;
+
+        snprintf(path, sizeof(path), "/v1/events/%s/bundles", load->event);
+        result = ask_bytes(cli, "GET", path, NULL, NULL, 0, &answer, &text);
         if (result != CLI_DONE)
                 return result;
-        bundle_files_sha256(bytes, len, hex);
-        stored = json_string_value(json_object_get(answer, "sha256"));
-        if (stored == NULL || strcmp(stored, hex) != 0) {
-                cli_say("%s: the node stored other bytes than we sent. Nothing was published.",
-                        file->name);
+        if (load_plan_make(load->files, load->n, answer, load->states, &load->plan) != OK) {
+                cli_say("the node's list of bundles makes no sense to this version.");
                 result = CLI_REFUSED;
         }
         json_decref(answer);
@@ -45,37 +92,73 @@ static enum cli_exit put_bytes(const struct cli *cli, const char *event,
         return result;
 }
 
-static enum cli_exit put_file(const struct cli *cli, const char *event, const char *directory,
-                              const struct bundle_file *file, size_t *ret_len)
+static void warn_without_default(const struct load *load)
 {
-        enum cli_exit result;
-        char *bytes;
-
-        switch (bundle_files_read(directory, file, &bytes, ret_len)) {
-        case OK:
-                break;
-        case ERR_TOO_LARGE:
-                cli_say("%s has more than %u bytes, the limit for a bundle.", file->name,
-                        BUNDLE_FILE_MAX);
-                return CLI_USAGE;
-        default:
-                cli_say("cannot read %s/%s.", directory, file->name);
-                return CLI_USAGE;
+        for (size_t i = 0; i < load->n; i++) {
+                if (strcmp(load->files[i].cohort, COHORT_DEFAULT) == 0)
+                        return;
         }
-        result = put_bytes(cli, event, file, bytes, *ret_len);
-        free(bytes);
-        return result;
+        fputs(
+            "Note: there is no bundle for the cohort `default`; devices of cohorts not loaded here "
+            "find nothing.\n",
+            stderr);
 }
 
-static enum cli_exit publish(const struct cli *cli, const char *event, size_t n, size_t bytes)
+/* --- doing ---------------------------------------------------------------------------------- */
+
+static enum cli_exit say_nothing_to_do(const struct cli *cli, const struct load *load)
+{
+        if (cli->json)
+                return print_json(load_plan_json(&load->plan, load->event));
+        printf(
+            "Devices have all of it already: %zu bundle%s, bundle version %lld. Nothing was sent.\n",
+            load->n, load->n == 1 ? "" : "s", (long long)load->plan.version);
+        return CLI_DONE;
+}
+
+static enum cli_exit show_what_it_would_do(const struct cli *cli, const struct load *load)
+{
+        struct buf out = BUF_INIT;
+
+        if (cli->json) {
+                json_t *json = load_plan_json(&load->plan, load->event);
+
+                if (json != NULL)
+                        (void)json_object_set_new(json, "dry_run", json_true());
+                return print_json(json);
+        }
+        buf_str(&out, "Nothing was done. In earnest:\n");
+        load_plan_show(&load->plan, load->event, &out);
+        print(&out);
+        return CLI_DONE;
+}
+
+static void show_published(const struct cli *cli, const struct load *load, const json_t *answer,
+                           uint64_t took_ms)
+{
+        size_t n = load->plan.send + load->plan.draft;
+        struct buf out = BUF_INIT;
+
+        buf_printf(&out, "Published %zu bundle%s, %zu bytes: bundle version %lld.\n", load->n,
+                   load->n == 1 ? "" : "s", load->plan.bytes,
+                   (long long)json_integer_value(
+                       json_object_get(json_object_get(answer, "event"), "bundle")));
+        if (load->plan.send < load->n || took_ms >= 1000)
+                buf_printf(&out, "  sent     %zu of %zu that changed, in %.1f s\n", load->plan.send,
+                           n, (double)took_ms / 1000);
+        show_change(cli, answer, &out);
+        print(&out);
+}
+
+static enum cli_exit publish(const struct cli *cli, const struct load *load, uint64_t took_ms)
 {
         struct cli_plan plan = { .method = "POST", .body = json_object() };
-        struct buf window = BUF_INIT, out = BUF_INIT;
+        struct buf window = BUF_INIT;
         enum cli_exit result;
         json_t *answer;
         char *text;
 
-        snprintf(plan.path, sizeof(plan.path), "/v1/events/%s/bundles", event);
+        snprintf(plan.path, sizeof(plan.path), "/v1/events/%s/bundles", load->event);
         if (window_ms != 0) {
                 when_duration(window_ms, &window);
                 json_object_set_new(plan.body, "window", json_string(window.data));
@@ -88,70 +171,70 @@ static enum cli_exit publish(const struct cli *cli, const char *event, size_t n,
                         cli_say("the bundles are stored as drafts, but not published.");
                 return result;
         }
-        if (cli->json) {
-                puts(text);
-        } else {
-                buf_printf(&out, "Published %zu bundle%s, %zu bytes: bundle version %lld.\n", n,
-                           n == 1 ? "" : "s", bytes,
-                           (long long)json_integer_value(
-                               json_object_get(json_object_get(answer, "event"), "bundle")));
-                show_change(cli, answer, &out);
-                if (!out.failed)
-                        fputs(out.data, stdout);
-        }
-        buf_fini(&out);
-        json_decref(answer);
         free(text);
+        if (cli->json) {
+                (void)json_object_set_new(answer, "load", load_plan_json(&load->plan, load->event));
+                return print_json(answer);
+        }
+        show_published(cli, load, answer, took_ms);
+        json_decref(answer);
         return CLI_DONE;
 }
 
-static enum cli_exit load(const struct cli *cli, const char *event, const char *directory,
-                          const struct bundle_file *files, size_t n)
+static enum cli_exit load_all(const struct cli *cli, const struct load *load)
 {
-        bool has_default = false;
-        size_t bytes = 0;
+        uint64_t began_ms = clock_mono_ms();
+        size_t stored = 0;
+        enum cli_exit result;
 
-        for (size_t i = 0; i < n; i++) {
-                size_t len = 0;
-                enum cli_exit result = put_file(cli, event, directory, &files[i], &len);
+        warn_without_default(load);
+        if (load->plan.draft + load->plan.current > 0)
+                fprintf(stderr, "%zu of %zu bundles are there already; %zu to send.\n",
+                        load->plan.draft + load->plan.current, load->n, load->plan.send);
+        if (load->plan.others > 0)
+                fprintf(
+                    stderr,
+                    "Note: %zu draft%s of cohorts that are not in %s will be published along.\n",
+                    load->plan.others, load->plan.others == 1 ? "" : "s", load->directory);
+        result = load_put(cli, load->event, load->directory, load->files, load->states, load->n,
+                          (unsigned)jobs, &stored);
+        if (result == CLI_DONE)
+                return publish(cli, load, clock_mono_ms() - began_ms);
+        fprintf(
+            stderr,
+            "  %zu of %zu bundles were stored as drafts; devices see none of them. Run it again: "
+            "only the rest is sent.\n",
+            stored, load->plan.send);
+        return result;
+}
 
-                if (result != CLI_DONE) {
-                        fprintf(stderr,
-                                "  %zu of %zu bundles are stored as drafts; devices see none "
-                                "of them.\n",
-                                i, n);
-                        return result;
-                }
-                say_progress(i + 1, n, &files[i], len);
-                bytes += len;
-                has_default |= strcmp(files[i].cohort, COHORT_DEFAULT) == 0;
-        }
-        if (!has_default)
-                fputs("Note: there is no bundle for the cohort `default`; devices of cohorts not "
-                      "loaded here find nothing.\n",
-                      stderr);
-        return publish(cli, event, n, bytes);
+static enum cli_exit run(const struct cli *cli, struct load *load)
+{
+        enum cli_exit result;
+
+        if (!look_at_directory(load))
+                return CLI_USAGE;
+        result = look_at_node(cli, load);
+        if (result != CLI_DONE)
+                return result;
+        if (dry_run)
+                return show_what_it_would_do(cli, load);
+        return load->plan.publishes ? load_all(cli, load) : say_nothing_to_do(cli, load);
 }
 
 static enum cli_exit run_load(const struct cli *cli, char *const *operands, unsigned n)
 {
-        const char *event = operands[0], *directory = operands[1];
-        struct bundle_file *files;
-        size_t n_files;
-        char why[512];
+        struct load load = { .event = operands[0], .directory = operands[1] };
         enum cli_exit result;
 
         (void)n;
-        if (!name_is_valid(event, strlen(event), EVENT_ID_MAX)) {
-                cli_say("`%.80s` is not an event id.", event);
+        if (!name_is_valid(load.event, strlen(load.event), EVENT_ID_MAX)) {
+                cli_say("`%.80s` is not an event id.", load.event);
                 return CLI_USAGE;
         }
-        if (bundle_files_find(directory, &files, &n_files, why, sizeof(why)) != OK) {
-                cli_say("%s.", why);
-                return CLI_USAGE;
-        }
-        result = load(cli, event, directory, files, n_files);
-        free(files);
+        result = run(cli, &load);
+        free(load.files);
+        free(load.states);
         return result;
 }
 
@@ -161,7 +244,21 @@ static const struct option load_options[] = {
           .value = &window_ms,
           .max = 24 * 3600 * 1000LL,
           .value_name = "SPAN",
-          .help = "Devices that hold an older bundle fetch at random moments within this span." },
+          .help =
+              "Devices that hold an older bundle fetch at random moments within this span; default: "
+              "what the nodes can serve." },
+        { .name = "jobs",
+          .type = OPTION_NUMBER,
+          .value = &jobs,
+          .default_value = "8",
+          .min = 1,
+          .max = LOAD_JOBS_MAX,
+          .value_name = "N",
+          .help = "Bundles sent at the same time." },
+        { .name = "dry-run",
+          .type = OPTION_FLAG,
+          .value = &dry_run,
+          .help = "Only say what would be sent and published." },
 };
 
 const struct cli_command prefetch_load_command = {
@@ -175,6 +272,7 @@ const struct cli_command prefetch_load_command = {
         .n_options = countof(load_options),
         .examples =
             "Each file COHORT.ext is what devices of that cohort prefetch; default.ext is for "
-            "all others.\n\nExample:\n  kickoff prefetch load cup-final ./bundles\n",
+            "all others. What the node has already is not sent again, so after a break the same "
+            "command goes on where it was.\n\nExample:\n  kickoff prefetch load cup-final ./bundles\n",
         .run = run_load,
 };
