@@ -21,7 +21,8 @@
 
 #define RING_CAPACITY_DEFAULT 16384 /* entries; the contract's retention is 10,000 */
 /* How far a burst may make it grow. Costs about 700 bytes per entry for all workers of a node together, and 8 to 16
- * bytes per entry for each: 185 MB and 2 MB when full. Beyond it the oldest leave however young they are. */
+ * bytes per entry for each: 185 MB and 2 MB when full; 400 more for each entry that went to an event stream. Beyond
+ * it the oldest leave however young they are. */
 #define RING_CAPACITY_MAX 262144
 /* The contract's retention is 24 h since a device was told; `sent` is when the change was asked for, which is
  * a little earlier, by the clock of a node, which may be a little off. So an hour more. */
