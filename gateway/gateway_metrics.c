@@ -14,12 +14,12 @@
 struct metric m_devices = METRIC_GAUGE("kickoff_devices", "Sessions held.");
 struct metric m_sessions[2] = {
         METRIC_GAUGE("kickoff_sessions{transport=\"websocket\"}", "Sessions held, by transport."),
-        METRIC_GAUGE("kickoff_sessions{transport=\"stream\"}", "Sessions held, by transport."),
+        METRIC_GAUGE("kickoff_sessions{transport=\"sse\"}", "Sessions held, by transport."),
 };
 struct metric m_begun[2] = {
         METRIC_COUNTER("kickoff_sessions_begun_total{transport=\"websocket\"}",
                        "Sessions begun, by transport."),
-        METRIC_COUNTER("kickoff_sessions_begun_total{transport=\"stream\"}",
+        METRIC_COUNTER("kickoff_sessions_begun_total{transport=\"sse\"}",
                        "Sessions begun, by transport."),
 };
 struct metric m_guests =

@@ -175,7 +175,7 @@ Test(stream, curl_follows_an_event_and_resumes_by_last_event_id_with_exactly_wha
         expect_stages(&curl, "missed", &block);
         five_stages(&node, "then");
         expect_stages(&curl, "then", &block);
-        cr_assert(eq(i64, node_metric(&node, "kickoff_sessions{transport=\"stream\"}"), 1));
+        cr_assert(eq(i64, node_metric(&node, "kickoff_sessions{transport=\"sse\"}"), 1));
         curl_end(&curl, true);
         node_end(&node);
 }
