@@ -120,8 +120,8 @@ export class Screen {
         #onDue({ event, stage, at, late, seq }) {
                 this.#shown.set(event, stage);
                 this.#draw();
-                if (seq === 0)
-                        return; /* told by a reset: this is where it came in, not a switch */
+                if (seq === 0 || stage === 'scheduled')
+                        return; /* where it came in, or a new plan: not a switch */
 
                 const when = bystander();
 
@@ -172,8 +172,10 @@ export class Screen {
                 this.#text('.glass .headline', state === undefined ? 'No event' : content.headline);
                 this.#find('.items').replaceChildren(...content.items.map((text) => {
                         const item = document.createElement('li');
+                        const words = document.createElement('span');
 
-                        item.textContent = text;
+                        words.textContent = text;
+                        item.append(words);
                         return item;
                 }));
                 this.#onChange();

@@ -8,7 +8,8 @@ const WORST_MS = 5000; /* clocks are wrong by up to this, on purpose */
 const COHORTS = ['default', 'family', 'sports'];
 const PLATFORMS = ['tv', 'tv', 'web', 'phone'];
 const LEAD = '2s';
-const PLOT = { width: 640, height: 86, top: 10, bottom: 76 };
+const PLOT = { width: 640, height: 86, top: 6, bottom: 80 };
+const BAND_MS = 25; /* what people call together */
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
@@ -68,13 +69,13 @@ function plot(together) {
         const x = (ms) => PLOT.width / 2 * (1 + ms / half);
 
         $('plot').replaceChildren(
-                svg('rect', { class: 'band', x: x(-25), y: 0, width: x(25) - x(-25), height: PLOT.height }),
+                svg('rect', { class: 'band', x: x(-BAND_MS), y: 0, width: x(BAND_MS) - x(-BAND_MS), height: PLOT.bottom }),
                 svg('line', { class: 'rule', x1: 0, x2: PLOT.width, y1: PLOT.bottom, y2: PLOT.bottom }),
                 svg('line', { class: 'zero', x1: x(0), x2: x(0), y1: 0, y2: PLOT.bottom }),
                 ...together.map((one, i) => svg('line', {
                         class: 'tick', x1: x(one.when - one.at), x2: x(one.when - one.at),
                         y1: PLOT.top + (PLOT.bottom - PLOT.top) * i / COUNT,
-                        y2: PLOT.top + (PLOT.bottom - PLOT.top) * (i + 0.45) / COUNT,
+                        y2: PLOT.top + (PLOT.bottom - PLOT.top) * (i + 0.7) / COUNT,
                 })));
         $('axis').hidden = false;
         $('axis-from').textContent = `${Math.round(half)} ms before`;
