@@ -5,21 +5,27 @@ import { clock } from "./format.js";
 
 const LIMIT = 50;
 
+const about = ({ event, node, device }) => event ?? node ?? device ?? "";
+
+/* `body` is what was asked, as JSON; what is not readable is shown as it is. */
+function asked(entry) {
+    return ["", "{}"].includes(entry.body ?? "") ? "" : ` ${entry.body}`;
+}
+
 function row(entry) {
-    const from = [entry.who || "nobody said who", entry.from].filter(Boolean).join(", ");
-    const what = [entry.kind, entry.event].filter(Boolean).join(" ");
+    const from = [entry.who || "unsigned", entry.from].filter(Boolean).join(", ");
 
     return make("li", {},
-        make("time", {}, clock(Date.parse(entry.at ?? entry.when))), " ", make("strong", {}, what),
-        make("span", { class: "small" }, ` ${from}${entry.seq ? `, signal ${entry.seq}` : ""}`));
+        make("time", {}, clock(Date.parse(entry.at))), " ", make("strong", {}, entry.kind), ` ${about(entry)}`,
+        make("span", { class: "small" }, ` ${from}${entry.seq ? `, signal ${entry.seq}` : ""}${asked(entry)}`));
 }
 
 export async function readAudit() {
     try {
         const { answer } = await ask("GET", `/v1/audit?limit=${LIMIT}`);
-        const entries = answer.entries ?? answer.audit ?? [];
+        const newestFirst = [...answer.entries].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
 
-        keyed(byId("audit"), [...entries].reverse(), (entry) => entry.id ?? `${entry.at}${entry.seq}`, row, () => {});
+        keyed(byId("audit"), newestFirst, (entry) => entry.id, row, () => {});
         show(byId("audit-panel"), true);
     } catch (error) {
         if (error instanceof Refused && error.status === 404)

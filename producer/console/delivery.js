@@ -33,6 +33,15 @@ function updateRow(row, node) {
 export class Delivery {
     constructor() {
         this.announced = 0; /* number of the signal that was announced as complete */
+        this.message = null;
+        new ResizeObserver(() => this.draw()).observe(byId("curve"));
+    }
+
+    draw() {
+        const width = Math.round(byId("curve").clientWidth);
+
+        if (this.message !== null && width > 0)
+            byId("curve").replaceChildren(drawCurve(this.message, Math.max(240, width)));
     }
 
     take(message) {
@@ -54,7 +63,8 @@ export class Delivery {
         setText(byId("figure-p50"), took(report.p50_ms));
         setText(byId("figure-p99"), took(report.p99_ms));
         setText(byId("figure-max"), took(report.max_ms));
-        byId("curve").replaceChildren(drawCurve(message));
+        this.message = message;
+        this.draw();
         keyed(byId("slowest"), slowest(report.nodes), (node) => `${node.name} ${node.started}`,
             () => make("tr", {}, make("th", { scope: "row" }), ...[1, 2, 3, 4].map(() => make("td", { class: "n" }))), updateRow);
         if (report.complete && this.announced !== message.seq) {

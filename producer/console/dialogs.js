@@ -179,6 +179,7 @@ export class ChangeDialog {
         setAttribute(this.goButton, "class", `big ${careful ? "danger-solid" : "primary"}`);
         byId("change-fields").replaceChildren(...made.elements);
         this.note("");
+        setText(byId("change-reach"), event === undefined ? "" : "Asking the node whom it reaches …");
         this.facts();
         this.sending(false);
         this.element.showModal();
@@ -245,7 +246,7 @@ export class ChangeDialog {
         if (would === null)
             setText(byId("change-reach"), `${devices(this.connected())} are connected now.`);
         else
-            setText(byId("change-reach"), `Reaches ${devices(would.devices)} within about ${took(would.estimated_ms)}.`);
+            setText(byId("change-reach"), `Reaches ${would.approximate ? "about " : ""}${devices(would.devices)} within about ${took(would.estimated_ms)}.`);
     }
 
     async send() {
@@ -313,15 +314,17 @@ export class ChangeDialog {
     }
 }
 
-/* Small dialogs: whoever opened one closes it by Esc, Back, or sending. `onSend` false: it stays open. */
+/* Small dialogs. `onSend` false: it stays open. One without a way back cannot be left by Esc either. */
 export function simpleDialog(id, onSend) {
     const element = byId(id);
+    const back = element.querySelector("[data-close]");
 
     element.querySelector("form").addEventListener("submit", (submit) => {
         submit.preventDefault();
         if (onSend() !== false)
             element.close();
     });
-    element.querySelector("[data-close]")?.addEventListener("click", () => element.close());
+    back?.addEventListener("click", () => element.close());
+    element.addEventListener("cancel", (cancel) => { if (back === null) cancel.preventDefault(); });
     return element;
 }

@@ -1,0 +1,382 @@
+/* The console, as a producer has it: a real Chromium, a real node, some hundred real devices. Each test is named
+ * after what is promised. Waiting is always for what is to be seen. */
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { artefacts, card, connectDevices, disconnect, Node, openBrowser, openConsole, shoot } from "./scene.js";
+
+const DEVICES = 300;
+const MINUTE = 60000;
+let browser, node, devices;
+
+before(async () => {
+    [browser, node] = await Promise.all([openBrowser(), Node.start()]);
+    devices = await connectDevices(node, DEVICES);
+}, { timeout: 300000 });
+
+after(async () => {
+    disconnect(devices ?? []);
+    await browser?.close();
+    await node?.end();
+});
+
+const dialog = (page) => page.locator("#change-dialog");
+const text = (locator, wanted) => locator.filter({ hasText: wanted }).waitFor();
+
+test("an event is announced, started after a word on whom it reaches, and the delivery curve fills", async () => {
+    const page = await openConsole(browser, node);
+
+    await page.locator("#new-event").click();
+    await dialog(page).getByLabel("Id", { exact: false }).first().fill("final");
+    await dialog(page).getByLabel("Title").fill("Cup Final: North against South");
+    await dialog(page).getByLabel("Stages").fill("halftime overtime");
+    await shoot(page, "create-dialog");
+    await page.locator("#change-go").click();
+    await card(page, "final").waitFor();
+    await text(page.locator("#total"), String(DEVICES));
+    await card(page, "final").getByRole("button", { name: "Start" }).click();
+    await text(page.locator("#change-reach"), new RegExp(`${DEVICES} devices`));
+    await shoot(page, "start-dialog");
+    await page.locator("#change-go").click();
+    await dialog(page).waitFor({ state: "hidden" });
+    await text(page.locator("#report-what"), "start: final");
+    await page.locator(".curve .told-line").waitFor();
+    await text(page.locator("#figure-told"), "100 %");
+    await text(page.locator("#figure-acked"), "100 %");
+    await text(page.locator("#report-state"), "complete");
+    await page.locator(".curve .acked-line").waitFor();
+    await text(page.locator("#slowest"), "studio");
+    await text(page.locator("#announce"), /reached 300 devices/);
+    await shoot(page, "delivered", { fullPage: true });
+    assert.equal((await node.event("final")).stage, "live");
+    assert.ok(devices.every((device) => device.stages.get("final") === "live"));
+    assert.deepEqual(page.strange, []);
+    await page.close();
+});
+
+test("only what is legal now is offered", async () => {
+    await node.create("offered", "Offered", 60 * MINUTE);
+    const page = await openConsole(browser, node);
+    const offered = async () => {
+        const buttons = await card(page, "offered").locator("button:visible").all();
+
+        return Promise.all(buttons.map((button) => button.getAttribute("data-action")));
+    };
+
+    await card(page, "offered").waitFor();
+    assert.deepEqual(await offered(), ["start", "delay", "stage", "cancel"]);
+    await node.ask("POST", "/v1/events/offered/start", {});
+    await text(card(page, "offered").locator(".badge"), "live");
+    assert.deepEqual(await offered(), ["stage", "end", "cancel"]);
+    await node.ask("POST", "/v1/events/offered/end", {});
+    await page.locator("#over-list [data-event=offered]").waitFor({ state: "attached" });
+    await page.locator("#over summary").click();
+    assert.deepEqual(await offered(), ["reopen"]);
+    await page.close();
+});
+
+test("a late event is red and counts up; a delay puts it off, by exactly what was asked", async () => {
+    await node.create("late", "Evening Show", 1000);
+    const page = await openConsole(browser, node);
+    const before = Date.parse((await node.event("late")).starts_at);
+
+    await card(page, "late").locator(".countdown[data-kind=late]").waitFor();
+    await text(card(page, "late").locator(".what"), "late by");
+    await shoot(page, "late");
+    await card(page, "late").getByRole("button", { name: "Delay" }).click();
+    await dialog(page).getByLabel("15 minutes").check();
+    await dialog(page).getByLabel("Why").fill("rain");
+    await page.locator("#change-go").click();
+    await dialog(page).waitFor({ state: "hidden" });
+    await text(card(page, "late").locator(".what"), "starts in");
+    assert.equal(Date.parse((await node.event("late")).starts_at) - before, 15 * MINUTE);
+    assert.equal((await node.signalsOf("late")).at(-1).kind, "delay");
+    await page.close();
+});
+
+/* Presses Tab until `selector` has the focus, and checks on the way that one sees where it is. */
+async function tabTo(page, selector) {
+    for (let i = 0; i < 60; i++) {
+        await page.keyboard.press("Tab");
+        const [isThere, isSeen] = await page.evaluate((wanted) => {
+            const style = getComputedStyle(document.activeElement);
+
+            return [document.activeElement.matches(wanted), style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2];
+        }, selector);
+
+        if (isThere)
+            return assert.ok(isSeen, `${selector} has the focus, but nobody sees it`);
+    }
+    assert.fail(`${selector} cannot be reached by Tab`);
+}
+
+test("everything can be done by keyboard alone, Esc takes back, and the focus returns", async () => {
+    await node.create("keys", "By Keyboard", 60 * MINUTE);
+    const page = await openConsole(browser, node);
+    const start = "[data-event=keys] [data-action=start]";
+
+    await card(page, "keys").waitFor();
+    await tabTo(page, ".skip");
+    await tabTo(page, start);
+    await page.keyboard.press("Enter");
+    await dialog(page).waitFor();
+    await page.keyboard.press("Escape");
+    await dialog(page).waitFor({ state: "hidden" });
+    assert.ok(await page.evaluate((wanted) => document.activeElement.matches(wanted), start));
+    assert.equal((await node.event("keys")).stage, "scheduled");
+    await page.keyboard.press("Enter");
+    await dialog(page).waitFor();
+    await page.keyboard.press("ArrowUp"); /* from "in 2 seconds" to "now" */
+    await page.keyboard.press("Enter");
+    await dialog(page).waitFor({ state: "hidden" });
+    await text(card(page, "keys").locator(".badge"), "live");
+    await tabTo(page, "[data-event=keys] [data-action=end]");
+    await page.keyboard.press("Enter");
+    await dialog(page).waitFor();
+    /* What cannot be taken back begins on Back. */
+    assert.ok(await page.evaluate(() => document.activeElement.matches("#change-dialog [data-close]")));
+    await tabTo(page, "#change-go");
+    await page.keyboard.press("Enter");
+    await page.locator("#over-list [data-event=keys]").waitFor({ state: "attached" });
+    assert.equal((await node.event("keys")).stage, "ended");
+    await page.close();
+});
+
+test("an answer that is lost makes no second signal: the same key is sent again", async () => {
+    await node.create("lost-answer", "Lost Answer", 60 * MINUTE);
+    const page = await openConsole(browser, node);
+    const keys = [];
+
+    await page.route("**/v1/events/lost-answer/start", async (route) => {
+        keys.push(route.request().headers()["idempotency-key"]);
+        await route.fetch(); /* the node has done it ... */
+        await route.abort(); /* ... and nobody heard */
+    });
+    await page.route("**/v1/requests/*", (route) => (keys.length < 2 ? route.abort() : route.fallback()));
+    await card(page, "lost-answer").getByRole("button", { name: "Start" }).click();
+    await page.locator("#change-go").click();
+    await text(page.locator("#change-note"), "with the same key");
+    await dialog(page).waitFor({ state: "hidden" });
+    assert.equal(keys.length, 2);
+    assert.equal(keys[0], keys[1]);
+    assert.equal((await node.signalsOf("lost-answer")).filter(({ kind }) => kind === "start").length, 1);
+    await page.close();
+});
+
+test("a node that does not know yet is asked what became of the key", async () => {
+    await node.create("unknown", "Unknown", 60 * MINUTE);
+    const page = await openConsole(browser, node);
+    let posts = 0;
+
+    await page.route("**/v1/events/unknown/start", async (route) => {
+        posts++;
+        await route.fetch();
+        await route.fulfill({ status: 504, contentType: "application/problem+json",
+            body: JSON.stringify({ type: "/problems/outcome-unknown", title: "Outcome unknown", status: 504, detail: "?" }) });
+    });
+    await card(page, "unknown").getByRole("button", { name: "Start" }).click();
+    await page.locator("#change-go").click();
+    await dialog(page).waitFor({ state: "hidden" });
+    assert.equal(posts, 1);
+    await text(page.locator("#announce"), /started, signal \d+|reached/);
+    await page.close();
+});
+
+test("who is about to decide on what is not so any more is told", async () => {
+    await node.create("raced", "Raced", 60 * MINUTE);
+    const page = await openConsole(browser, node);
+
+    await card(page, "raced").getByRole("button", { name: "Call off" }).click();
+    await dialog(page).waitFor();
+    await node.ask("POST", "/v1/events/raced/delay", { by: "1m" });
+    await text(page.locator("#change-note"), "changed it meanwhile");
+    await text(page.locator("#change-facts"), "version 2");
+    assert.equal((await node.event("raced")).stage, "scheduled");
+    await page.close();
+});
+
+test("who decided a moment too late changes nothing until they say so again", async () => {
+    await node.create("too-late", "Too Late", 60 * MINUTE);
+    const page = await openConsole(browser, node);
+    const versions = [];
+
+    await page.route("**/v1/events/too-late/cancel", async (route) => {
+        versions.push(route.request().headers()["if-match"]);
+        if (versions.length === 1)
+            await node.ask("POST", "/v1/events/too-late/delay", { by: "1m" });
+        await route.continue();
+    });
+    await card(page, "too-late").getByRole("button", { name: "Call off" }).click();
+    await page.locator("#change-go").click();
+    await text(page.locator("#change-note"), "You expected version 1");
+    await text(page.locator("#change-facts"), "version 2");
+    assert.equal((await node.event("too-late")).stage, "scheduled");
+    await page.locator("#change-go").click();
+    await dialog(page).waitFor({ state: "hidden" });
+    assert.deepEqual(versions, ['"1"', '"2"']);
+    assert.equal((await node.event("too-late")).stage, "cancelled");
+    await page.close();
+});
+
+/* WCAG 2.2, 1.4.3: relative luminance, and what each text stands on. */
+function poorContrasts() {
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const rgba = (colour) => {
+        canvas.clearRect(0, 0, 1, 1);
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+    };
+    const luminance = (colour) => {
+        const [r, g, b] = colour.slice(0, 3).map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const backOf = (element) => {
+        for (let at = element; at !== null; at = at.parentElement) {
+            const back = rgba(getComputedStyle(at).backgroundColor);
+
+            if (back[3] === 255)
+                return back;
+        }
+        return [255, 255, 255, 255];
+    };
+    const poor = new Set();
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+
+    while (walker.nextNode()) {
+        const element = walker.currentNode.parentElement;
+
+        if (walker.currentNode.textContent.trim() === "" || !element.checkVisibility() || element.closest(".unseen, .skip, noscript"))
+            continue;
+        const style = getComputedStyle(element);
+        const front = luminance(rgba(element instanceof SVGElement ? style.fill : style.color)), back = luminance(backOf(element));
+        const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
+
+        if (ratio < 4.5)
+            poor.add(`${ratio.toFixed(2)} "${walker.currentNode.textContent.trim()}" (${element.tagName} ${element.className})`);
+    }
+    return [...poor];
+}
+
+for (const scheme of ["light", "dark"]) {
+    for (const width of [1366, 400]) {
+        test(`${scheme}, ${width} px: every text has contrast enough, and nothing sticks out`, async () => {
+            const page = await openConsole(browser, node);
+
+            await page.emulateMedia({ colorScheme: scheme });
+            await page.setViewportSize({ width, height: 900 });
+            await page.locator("#report .curve").waitFor();
+            await text(page.locator("#total"), String(DEVICES));
+            assert.deepEqual(await page.evaluate(poorContrasts), []);
+            assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "one has to scroll sideways");
+            await shoot(page, `${scheme}-${width}`, { fullPage: true });
+            await page.locator("[data-action=delay]:visible").first().click();
+            await text(page.locator("#change-reach"), /device/);
+            assert.deepEqual(await page.evaluate(poorContrasts), []);
+            await shoot(page, `${scheme}-${width}-dialog`);
+            await page.close();
+        });
+    }
+}
+
+test("the switch overrules the system's colours, and is remembered", async () => {
+    const page = await openConsole(browser, node);
+    const back = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+
+    await page.emulateMedia({ colorScheme: "light" });
+    const light = await back();
+
+    await page.locator("#theme").selectOption("dark");
+    const dark = await back();
+
+    assert.notEqual(dark, light);
+    await page.reload();
+    assert.equal(await back(), dark);
+    await page.locator("#theme").selectOption("auto");
+    assert.equal(await back(), light);
+    await page.close();
+});
+
+test("a node that dies is said to be lost at once, and nothing old looks new; it comes back by itself", async () => {
+    const own = await Node.start();
+
+    await own.create("fragile", "Fragile", 5 * MINUTE);
+    const page = await openConsole(browser, own);
+
+    await card(page, "fragile").waitFor();
+    const since = Date.now();
+
+    await own.kill();
+    await page.locator("body[data-link=lost]").waitFor({ timeout: 20000 });
+    writeFileSync(join(artefacts, "lost-after-ms.txt"), `${Date.now() - since}\n`);
+    await text(page.locator("#banner"), "No connection to the node since");
+    for (const kind of ["events", "nodes", "signal", "report"]) {
+        await page.locator(`[data-kind=${kind}][data-stale]`).waitFor();
+        await text(page.locator(`[data-kind=${kind}] .as-of`), /as of \d/);
+    }
+    assert.equal(await page.locator("#health-redis").isVisible(), false);
+    await card(page, "fragile").locator("[data-action=start]").click({ force: true });
+    assert.equal(await dialog(page).isVisible(), false);
+    await shoot(page, "node-lost", { fullPage: true });
+    await own.run();
+    await page.locator("body[data-link=live]").waitFor();
+    await page.locator("[data-stale]").first().waitFor({ state: "detached" });
+    assert.equal(await page.locator("#banner").isVisible(), false);
+    await page.close();
+    await own.end();
+});
+
+test("a node that hangs is as lost as one that died: silence is noticed", async () => {
+    const own = await Node.start();
+    const page = await openConsole(browser, own);
+
+    own.child.kill("SIGSTOP");
+    await page.locator("body[data-link=lost]").waitFor();
+    await text(page.locator("#banner"), "No connection to the node since");
+    own.child.kill("SIGCONT");
+    await page.locator("body[data-link=live]").waitFor();
+    await page.close();
+    await own.end();
+});
+
+test("a token is asked for once, wrong ones are said to be wrong, and the page itself is open", async () => {
+    const file = join(artefacts, "token");
+
+    writeFileSync(file, "correct-horse-battery-staple\n", { mode: 0o600 });
+    const own = await Node.start(["--admin-token-file", file]);
+    const page = await openConsole(browser, own, { wait: false });
+
+    await page.locator("#token-dialog[open]").waitFor();
+    await shoot(page, "token-dialog");
+    await page.locator("#token").fill("wrong");
+    await page.keyboard.press("Enter");
+    await text(page.locator("#token-note"), "does not take this token");
+    await page.locator("#token").fill("correct-horse-battery-staple");
+    await page.keyboard.press("Enter");
+    await page.locator("body[data-link=live]").waitFor();
+    await page.reload();
+    await page.locator("body[data-link=live]").waitFor();
+    assert.equal(await page.locator("#token-dialog").isVisible(), false);
+    assert.equal((await fetch(`${own.origin}/v1/live`)).status, 401);
+    assert.equal((await fetch(`${own.origin}/`)).status, 200);
+    await page.close();
+    await own.end();
+});
+
+test("nothing is inline, nothing comes from elsewhere, and the policy says so", async () => {
+    const response = await fetch(`${node.origin}/`);
+    const policy = response.headers.get("content-security-policy");
+
+    assert.match(policy, /default-src 'self'/);
+    assert.doesNotMatch(policy, /unsafe|\*|https?:/);
+    const html = await response.text();
+
+    assert.doesNotMatch(html, /<script>|<style|\son[a-z]+=|\sstyle=/);
+    const page = await openConsole(browser, node);
+
+    assert.deepEqual(page.strange, []);
+    await page.close();
+});

@@ -1,0 +1,237 @@
+/* What the browser tests stand on: real nodes, each with a Redis of its own, real devices (WebSockets of our
+ * own making: Node 20 has none), and one Chromium. Everything ends with the process that started it. */
+import { execFile, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { createConnection, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+import { chromium } from "playwright-core";
+
+const here = dirname(fileURLToPath(import.meta.url));
+export const binDir = process.env.KICKOFF_BIN_DIR ?? join(here, "../../build/dev/bin");
+export const artefacts = join(here, "artefacts");
+mkdirSync(artefacts, { recursive: true });
+
+const children = new Set();
+process.on("exit", () => { for (const child of children) child.kill("SIGKILL"); });
+
+async function freePort() {
+    const server = createServer();
+
+    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address();
+
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+}
+
+/* --- a node ------------------------------------------------------------------------------------------------ */
+
+export class Node {
+    static async start(options = []) {
+        const node = new Node();
+
+        node.dir = mkdtempSync(join(tmpdir(), "kickoff-browser-"));
+        node.ports = { listen: await freePort(), admin: await freePort() };
+        node.options = options;
+        await node.run();
+        return node;
+    }
+
+    get origin() {
+        return `http://127.0.0.1:${this.ports.admin}`;
+    }
+
+    async run() {
+        const log = openSync(join(this.dir, "log"), "a");
+
+        this.child = spawn(join(binDir, "kickoffd"), ["--listen", `127.0.0.1:${this.ports.listen}`,
+            "--admin", `127.0.0.1:${this.ports.admin}`, "--data", join(this.dir, "data"), "--name", "studio",
+            ...this.options], { stdio: ["ignore", log, log] });
+        closeSync(log);
+        children.add(this.child);
+        this.exited = new Promise((resolve) => this.child.once("exit", resolve));
+        for (;;) {
+            if (this.child.exitCode !== null)
+                throw new Error(`kickoffd ended: ${readFileSync(join(this.dir, "log"), "utf8")}`);
+            const answer = await fetch(`${this.origin}/readyz`).catch(() => null);
+
+            if (answer?.ok)
+                return;
+            await new Promise((resolve) => setTimeout(resolve, 100)); /* asking, not hoping: the loop ends by the answer */
+        }
+    }
+
+    async kill(signal = "SIGKILL") {
+        this.child.kill(signal);
+        await this.exited;
+        children.delete(this.child);
+    }
+
+    async end() {
+        if (this.child.exitCode === null && this.child.signalCode === null) {
+            this.child.kill("SIGCONT");
+            await this.kill("SIGKILL");
+        }
+        rmSync(this.dir, { recursive: true, force: true, maxRetries: 5 });
+    }
+
+    /* What other producers do meanwhile. */
+    async ask(method, path, body, headers = {}) {
+        const response = await fetch(this.origin + path, {
+            method, headers: { "Content-Type": "application/json", "Idempotency-Key": randomBytes(8).toString("hex"), ...headers },
+            body: body === undefined ? undefined : JSON.stringify(body),
+        });
+        const answer = await response.json();
+
+        if (!response.ok)
+            throw new Error(`${method} ${path}: ${response.status} ${answer.detail}`);
+        return answer;
+    }
+
+    create(id, title, inMs, more = {}) {
+        return this.ask("POST", "/v1/events", { id, title, starts_at: new Date(Date.now() + inMs).toISOString(), ...more });
+    }
+
+    event(id) {
+        return this.ask("GET", `/v1/events/${id}`);
+    }
+
+    async signalsOf(event) {
+        return (await this.ask("GET", "/v1/signals?limit=1000")).signals.filter((signal) => signal.event === event);
+    }
+}
+
+/* --- devices: RFC 6455 as a client that is only told things and says "ack" ------------------------------------ */
+
+const TEXT = 1, PING = 9, PONG = 10;
+
+function frame(opcode, bytes) {
+    const payload = Buffer.from(bytes), mask = randomBytes(4);
+
+    for (let i = 0; i < payload.length; i++)
+        payload[i] ^= mask[i % 4];
+    return Buffer.concat([Buffer.from([0x80 | opcode, 0x80 | payload.length]), mask, payload]); /* < 126 bytes */
+}
+
+class Device {
+    constructor(port, id, onHello) {
+        this.socket = createConnection(port, "127.0.0.1");
+        this.bytes = Buffer.alloc(0);
+        this.isOpen = false;
+        this.onHello = onHello;
+        this.stages = new Map();
+        this.socket.on("error", () => {});
+        this.socket.on("data", (bytes) => this.take(bytes));
+        this.socket.write(`GET /v1/connect?device=${id} HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+            `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${randomBytes(16).toString("base64")}\r\n` +
+            "Sec-WebSocket-Protocol: kickoff.v1.json\r\n\r\n");
+    }
+
+    take(more) {
+        this.bytes = Buffer.concat([this.bytes, more]);
+        if (!this.isOpen) {
+            const end = this.bytes.indexOf("\r\n\r\n");
+
+            if (end < 0)
+                return;
+            this.isOpen = true;
+            this.bytes = this.bytes.subarray(end + 4);
+        }
+        while (this.bytes.length >= 2) {
+            let len = this.bytes[1] & 127, at = 2;
+
+            if (len === 126 && this.bytes.length >= 4)
+                [len, at] = [this.bytes.readUInt16BE(2), 4];
+            else if (len >= 126)
+                return;
+            if (this.bytes.length < at + len)
+                return;
+            const payload = this.bytes.subarray(at, at + len);
+
+            if ((this.bytes[0] & 15) === TEXT)
+                this.hear(JSON.parse(payload.toString()));
+            else if ((this.bytes[0] & 15) === PING)
+                this.socket.write(frame(PONG, payload));
+            this.bytes = this.bytes.subarray(at + len);
+        }
+    }
+
+    hear(message) {
+        if (message.t === "hello")
+            this.onHello();
+        if (message.t === "signal") {
+            this.stages.set(message.event, message.stage);
+            setTimeout(() => this.socket.writable && this.socket.write(frame(TEXT, JSON.stringify({ t: "ack", seq: message.seq }))),
+                Math.random() * 1500);
+        }
+    }
+}
+
+/* Resolves when all are let in. */
+export function connectDevices(node, n) {
+    return new Promise((resolve) => {
+        let here = 0;
+        const devices = [];
+
+        for (let i = 0; i < n; i++)
+            devices.push(new Device(node.ports.listen, `browser-test-${i}`, () => { if (++here === n) resolve(devices); }));
+    });
+}
+
+export function disconnect(devices) {
+    for (const device of devices)
+        device.socket.destroy();
+}
+
+/* --- the browser --------------------------------------------------------------------------------------------- */
+
+export async function openBrowser() {
+    const profile = mkdtempSync(join(tmpdir(), "kickoff-chromium-"));
+    const context = await chromium.launchPersistentContext(profile, {
+        executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+        headless: true,
+        viewport: { width: 1366, height: 900 },
+        args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+        timeout: 180000,
+    });
+
+    context.setDefaultTimeout(90000);
+    return {
+        context,
+        close: async () => {
+            await context.close();
+            rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+        },
+    };
+}
+
+/* A page of the console that has heard its node. `strange` collects what must not be: requests to elsewhere,
+ * errors, and what the content policy had to stop. */
+export async function openConsole(browser, node, { wait = true } = {}) {
+    const page = await browser.context.newPage();
+
+    page.strange = [];
+    page.on("request", (request) => {
+        if (!request.url().startsWith(node.origin))
+            page.strange.push(`asks elsewhere: ${request.url()}`);
+    });
+    page.on("pageerror", (error) => page.strange.push(`error: ${error.message}`));
+    page.on("console", (line) => {
+        if (line.type() === "error" && !/Failed to load resource/.test(line.text()))
+            page.strange.push(`console: ${line.text()}`);
+    });
+    await page.goto(node.origin);
+    if (wait)
+        await page.locator("body[data-link=live]").waitFor();
+    return page;
+}
+
+export const card = (page, id) => page.locator(`[data-event="${id}"]`);
+export const shoot = (page, name, options = {}) => page.screenshot({ path: join(artefacts, `${name}.png`), animations: "disabled", ...options });
+export const run = promisify(execFile);
