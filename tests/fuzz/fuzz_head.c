@@ -24,6 +24,7 @@ static void check_head(const struct head *head, const char *bytes, size_t used)
                 &head->host,       &head->origin,        &head->authorization,
                 &head->ws_key,     &head->if_none_match, &head->accept_encoding,
                 &head->ws_version, &head->user_agent,    &head->last_event_id,
+                &head->accept,
         };
         const char *names[] = { "device", "since", "a", "" };
         char out[32];
