@@ -15,6 +15,8 @@ struct note {
         unsigned generation;
         uint64_t version;
         char *record;
+        bool waits; /* to start by itself, at: */
+        int64_t starts_at;
         bool is_later; /* scratch of book_later_than */
 };
 
@@ -129,7 +131,41 @@ enum err book_put(struct book *book, const char *record, size_t len)
         note->generation = token_generation(event.epoch);
         note->version = event.state.version;
         note->record = copy;
+        note->waits = event.auto_start && event.phase == PHASE_SCHEDULED;
+        note->starts_at = event.state.starts_at;
         return OK;
+}
+
+/* --- what starts by itself ------------------------------------------------------------------ */
+
+size_t book_starts(const struct book *book, int64_t after, int64_t until,
+                   struct book_start *ret_starts, size_t max)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < book->n && n < max; i++) {
+                const struct note *note = &book->notes[i];
+
+                if (!note->waits || note->starts_at <= after || note->starts_at > until)
+                        continue;
+                memcpy(ret_starts[n].event, note->event, sizeof(note->event));
+                ret_starts[n].version = note->version;
+                ret_starts[n++].starts_at = note->starts_at;
+        }
+        return n;
+}
+
+int64_t book_next_start(const struct book *book, int64_t after)
+{
+        int64_t next = INT64_MAX;
+
+        for (size_t i = 0; i < book->n; i++) {
+                const struct note *note = &book->notes[i];
+
+                if (note->waits && note->starts_at > after && note->starts_at < next)
+                        next = note->starts_at;
+        }
+        return next;
 }
 
 bool book_holds(const struct book *book, const char *record, size_t len)

@@ -27,6 +27,17 @@ must_check enum err book_merge(struct book *book, const struct book *from);
 void book_clear(struct book *book);
 size_t book_count(const struct book *book);
 
+struct book_start { /* of an event that waits for its planned start, and is to start by itself */
+        char event[EVENT_ID_MAX + 1];
+        uint64_t version;
+        int64_t starts_at; /* Unix ms */
+};
+/* Those planned after `after` and up to `until`; writes up to `max`, returns how many it wrote. */
+size_t book_starts(const struct book *book, int64_t after, int64_t until,
+                   struct book_start *ret_starts, size_t max);
+/* The first planned after `after`; INT64_MAX: none. */
+int64_t book_next_start(const struct book *book, int64_t after);
+
 struct book_record { /* borrowed from the book until its next change */
         const char *event; /* id */
         const char *record;

@@ -526,6 +526,11 @@ struct token follower_witness(const struct follower *follower)
         return *follower_core_witness(&follower->core);
 }
 
+const struct book *follower_book(const struct follower *follower)
+{
+        return follower->book;
+}
+
 void follower_vouch(struct follower *follower, const struct token *token, const struct event *event,
                     bool is_replay)
 {

@@ -15,6 +15,7 @@
 #include "fanout/event.h"
 #include "fanout/snapshot.h"
 
+struct book;
 struct event_base;
 struct follower;
 
@@ -57,6 +58,8 @@ struct snapshot *follower_snapshot(struct follower *follower); /* borrowed; NULL
 /* The latest place that the log must have, for devices or a producer of this node were told of it; epoch 0 =
  * none. The writer's witness. */
 struct token follower_witness(const struct follower *follower);
+/* The book of records, for starter.h; borrowed, and only until the next turn of the loop. */
+const struct book *follower_book(const struct follower *follower);
 /* A producer is being told that this change is committed: from now on the log must have it, although it has not
  * come back to us yet. Else what is lost before any node saw it would be lost without a word. `is_replay`: the
  * same request had made it before. */

@@ -206,11 +206,16 @@ local function request_of(req_key, meta)
   return { found[1], found[2], found[3], held and '1' or '0', found[4] or '' }
 end
 
--- KEYS events req meta; ARGV event with_request
--- -> record|nil {fingerprint token record held durability}|nil
+-- KEYS events req meta [drafts]; ARGV event with_request
+-- -> record|nil {fingerprint token record held durability}|nil [how many events, how many drafts of this one]
 local function lookup(keys, args)
   local request = args[2] == '1' and request_of(keys[2], meta_of(keys[3])) or false
-  return { args[1] ~= '' and redis.call('HGET', keys[1], args[1]), request }
+  local answer = { args[1] ~= '' and redis.call('HGET', keys[1], args[1]), request }
+  if keys[4] then
+    answer[3] = redis.call('HLEN', keys[1])
+    answer[4] = redis.call('HLEN', keys[4])
+  end
+  return answer
 end
 
 -- Two cuts that both must allow it: never below keep_entries, never what is younger than keep_ms.
@@ -243,12 +248,13 @@ local function forbidden(wanted)
 end
 
 local function may_append(keys, publish, channel)
+  local audits = keys[7] and { 'XADD', keys[7], 'MAXLEN', '~', '1', '*', 'f', 'v' }
   return forbidden{
     { 'XADD', keys[1], '*', 'f', 'v' }, { 'XTRIM', keys[1], 'MINID', '0' },
     { 'XRANGE', keys[1], '-', '+' },
     { 'HSET', keys[2], 'f', 'v' }, { 'HDEL', keys[2], 'f' }, { 'HSET', keys[3], 'f', 'v' },
     { 'HSET', keys[4], 'f', 'v' }, { 'EXPIRE', keys[4], '1' }, { 'HSET', keys[5], 'f', 'v' },
-    { 'DEL', keys[6] }, { publish, channel, 'm' },
+    { 'DEL', keys[6] }, { publish, channel, 'm' }, audits or nil,
   }
 end
 
@@ -256,11 +262,12 @@ local function message_of(epoch, seq, tag, prev, body, record)
   return epoch .. '.' .. as_text(seq) .. '.' .. tag .. ' ' .. prev .. ' ' .. body .. '\n' .. record
 end
 
--- KEYS log meta events req bundles drafts
+-- KEYS log meta events req bundles drafts [audit]
 -- ARGV event expected record body tag publish channel publishes fingerprint request_ttl_s events_max
---      keep_entries keep_ms now hold, witness's epoch seq tag, durability
+--      keep_entries keep_ms now hold, witness's epoch seq tag, durability [kind who from asked audit_keep]
 -- publish: PUBLISH, or SPUBLISH in a cluster. hold: how many replicas must have it before it is released;
--- 0 = it is released at once. durability: what the answer names, kept with the request key.
+-- 0 = it is released at once. durability: what the answer names, kept with the request key. audit: where it is
+-- entered who changed what (fanout/audit.h).
 -- -> 'committed' token record | 'held' token record | 'replayed' token record held durability | 'mismatch'
 --  | 'stale' record|nil | 'full' | 'nodrafts' | 'moved' (the log is in another epoch than the witness, or
 --    there is none) | 'lost' (the log has lost what the witness holds) | 'mixed' (others hold back, the caller does not)
@@ -305,6 +312,9 @@ local function append(keys, args)
     end
     redis.call('HLEN', bundles_key) -- of the right type, or we stop here
   end
+  if keys[7] then
+    redis.call('XRANGE', keys[7], '-', '+', 'COUNT', '1') -- likewise
+  end
   local refused = may_append(keys, publish, channel)
   if refused then
     return refused
@@ -334,6 +344,11 @@ local function append(keys, args)
     redis.call('HSET', req_key, 'fingerprint', fingerprint, 'token', token, 'record', record,
       'durability', args[19] or '')
     redis.call('EXPIRE', req_key, args[10])
+  end
+  if keys[7] then
+    redis.call('XADD', keys[7], 'MAXLEN', '~', args[24], '*', 'at', args[14], 'who', args[21], 'kind', args[20],
+      'event', event, 'from', args[22], 'body', args[23], 'seq', as_text(seq), 'token', token,
+      'version', as_text(version + 1))
   end
   for i = 1, #drafts, 2 do -- the row says which change made it current
     redis.call('HSET', bundles_key, drafts[i], token .. ' ' .. drafts[i + 1])
@@ -465,19 +480,6 @@ local function renew(keys, args)
   return answer('renewed')
 end
 
-local function reads(name, callback)
-  redis.register_function{ function_name = name, callback = callback, flags = { 'no-writes' } }
-end
-
-redis.register_function('kickoff1_append', append)
-redis.register_function('kickoff1_release', release)
-redis.register_function('kickoff1_renew', renew)
-reads('kickoff1_head', head)
-reads('kickoff1_state', state)
-reads('kickoff1_event', event)
-reads('kickoff1_range', range)
-reads('kickoff1_lookup', lookup)
-reads('kickoff1_tail', tail)
 -- --- one device (fanout/registry.h): a record each, which is a hint and no part of the log ----------------
 
 -- Redis' own clock, in ms: nodes say how long ago, so theirs need not agree.
@@ -529,5 +531,18 @@ local function leave(keys, args)
   return redis.status_reply('OK')
 end
 
+local function reads(name, callback)
+  redis.register_function{ function_name = name, callback = callback, flags = { 'no-writes' } }
+end
+
+redis.register_function('kickoff1_append', append)
+redis.register_function('kickoff1_release', release)
+redis.register_function('kickoff1_renew', renew)
 redis.register_function('kickoff1_arrive', arrive)
 redis.register_function('kickoff1_leave', leave)
+reads('kickoff1_head', head)
+reads('kickoff1_state', state)
+reads('kickoff1_event', event)
+reads('kickoff1_range', range)
+reads('kickoff1_lookup', lookup)
+reads('kickoff1_tail', tail)

@@ -31,7 +31,8 @@ static const char *const meanwhile[] = {
 static void tell(struct submit *submit, struct submit_list *list)
 {
         TAILQ_REMOVE(list, submit, entry);
-        metric_add(metric_for[submit->outcome.kind], 1);
+        if (submit->outcome.kind != OUTCOME_POSSIBLE) /* of which nothing came */
+                metric_add(metric_for[submit->outcome.kind], 1);
         submit->outcome.why = submit->why;
         submit->done(submit->owner, &submit->outcome); /* may destroy the writer */
 }
@@ -46,6 +47,12 @@ void outcome_finish(struct submit *submit, enum outcome_kind kind)
                 options->on_committed(options->owner, &submit->outcome.token,
                                       &submit->outcome.event, kind == OUTCOME_REPLAYED);
         tell(submit, &submit->writer->pending);
+        outcome_free(submit);
+}
+
+void outcome_free(struct submit *submit)
+{
+        target_destroy(submit->to);
         free(submit);
 }
 
@@ -73,6 +80,19 @@ void outcome_refuse(struct submit *submit, enum err err, unsigned legal, const c
                                   submit->has_before ? &submit->before : NULL);
 }
 
+void outcome_refuse_full(struct submit *submit)
+{
+        outcome_refuse(submit, ERR_TOO_LARGE, 0,
+                       "there are as many events as fit: no more can be created");
+}
+
+void outcome_refuse_nodrafts(struct submit *submit)
+{
+        outcome_refuse(submit, ERR_CONFLICT,
+                       event_legal(&submit->before, submit->now) & ~(1u << COMMAND_PUBLISH),
+                       "there are no drafts: put a bundle for at least one cohort first");
+}
+
 void outcome_decided(struct submit *submit, const char *why)
 {
         struct writer *writer = submit->writer;
@@ -92,7 +112,7 @@ void outcome_tell_decided(struct writer *writer)
                 return;
         event_active(writer->later, EV_TIMEOUT, 1); /* for the next one, if this destroys nothing */
         tell(submit, &writer->decided);
-        free(submit);
+        outcome_free(submit);
 }
 
 void outcome_abandon(struct submit *submit, const char *why)

@@ -85,7 +85,7 @@ static bool landed(struct submit *submit)
         submit->in_flight = false;
         if (submit->writer != NULL)
                 return true;
-        free(submit);
+        outcome_free(submit);
         return false;
 }
 
@@ -269,12 +269,9 @@ static void on_not_appended(struct submit *submit, const struct redis_reply *rep
                     "the same --durability on all nodes; nothing was changed",
                     "");
         else if (answer_says(reply, "full"))
-                outcome_refuse(submit, ERR_TOO_LARGE, 0,
-                               "there are as many events as fit: no more can be created");
+                outcome_refuse_full(submit);
         else if (answer_says(reply, "nodrafts"))
-                outcome_refuse(submit, ERR_CONFLICT,
-                               event_legal(&submit->before, submit->now) & ~(1u << COMMAND_PUBLISH),
-                               "there are no drafts: put a bundle for at least one cohort first");
+                outcome_refuse_nodrafts(submit);
         else
                 outcome_finish_why(submit, OUTCOME_UNKNOWN,
                                    "Redis gave an answer that is none of ours", "");
@@ -315,6 +312,25 @@ static const char *why_not_append(const struct writer *writer, struct token *ret
         return primary_why_not_writable(writer->options.primary);
 }
 
+/* All that was asked, and nothing done. */
+static void stop_short(struct submit *submit)
+{
+        struct token unused;
+        const char *why_not = why_not_append(submit->writer, &unused);
+        enum command_kind kind = submit->change.command.kind;
+
+        if (why_not != NULL) {
+                outcome_decided(submit, why_not);
+        } else if (kind == COMMAND_CREATE && submit->is_full) {
+                outcome_refuse_full(submit);
+        } else if (kind == COMMAND_PUBLISH && !submit->has_drafts) {
+                outcome_refuse_nodrafts(submit);
+        } else {
+                submit->outcome.told = submit->signal.kind;
+                outcome_finish_with_event(submit, OUTCOME_POSSIBLE, &submit->after);
+        }
+}
+
 static void append(struct submit *submit)
 {
         struct writer *writer = submit->writer;
@@ -334,7 +350,7 @@ static void append(struct submit *submit)
         }
         submit->after.epoch = what.witness.epoch;
         what.record = record = event_format(&submit->after);
-        what.body = body = entry_format_body(&submit->signal);
+        what.body = body = entry_format_body(&submit->signal, submit->to);
         if (record != NULL && body != NULL)
                 err =
                     writer_call_append(writer->redis, writer->options.ns, &what, on_append, submit);
@@ -381,7 +397,10 @@ static void decide(struct submit *submit)
                 return;
         }
         submit->tries++;
-        append(submit);
+        if (change->dry_run)
+                stop_short(submit);
+        else
+                append(submit);
 }
 
 static void on_lookup(void *owner, const struct redis_reply *reply)
@@ -409,6 +428,10 @@ static void on_lookup(void *owner, const struct redis_reply *reply)
                         outcome_finish(submit, OUTCOME_KEY_REUSED);
                 return;
         }
+        /* A library of before does not say: then nothing is known against it. */
+        submit->is_full =
+            redis_count(reply) > 2 && redis_integer(redis_at(reply, 2)) >= EVENTS_MAX;
+        submit->has_drafts = redis_count(reply) <= 3 || redis_integer(redis_at(reply, 3)) > 0;
         if (take_before(submit, redis_at(reply, 0)))
                 decide(submit);
 }
@@ -480,8 +503,19 @@ enum err writer_submit(struct writer *writer, const struct change *change, int64
         if (submit == NULL)
                 return ERR_NOMEM;
         check(change->request_key[0] == '\0' || change->fingerprint[0] != '\0');
+        submit->to = target_copy(change->to);
+        if (submit->to == NULL && change->to != NULL) {
+                free(submit);
+                return ERR_NOMEM;
+        }
         submit->writer = writer;
         submit->change = *change;
+        submit->change.to = submit->to;
+        if (change->note != NULL)
+                submit->note = *change->note;
+        submit->change.note = &submit->note;
+        if (change->dry_run) /* nothing is filed under a key, nor brought back */
+                submit->change.request_key[0] = '\0';
         if (change->command.kind == COMMAND_CREATE) {
                 check(strcmp(change->event, change->command.create->state.event) == 0);
                 submit->create = *change->command.create;

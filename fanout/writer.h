@@ -16,9 +16,11 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/redis.h"
+#include "fanout/audit.h"
 #include "fanout/durability.h"
 #include "fanout/event.h"
 #include "fanout/primary.h"
+#include "proto/target.h"
 #include "proto/token.h"
 
 /* From writer_submit to the outcome, however many questions to Redis lie between. The contract (line 9)
@@ -43,6 +45,9 @@ struct change {
         char fingerprint[WRITER_FINGERPRINT + 1];
         bool has_if_version;
         uint64_t if_version;
+        const struct target *to; /* who is told; NULL = everyone. Copied by writer_submit */
+        const struct audit_note *note; /* who asks, for the audit trail; NULL = nobody says. Copied likewise */
+        bool dry_run; /* decide as in earnest, and append nothing; needs no request key */
 };
 
 enum outcome_kind {
@@ -53,7 +58,8 @@ enum outcome_kind {
         OUTCOME_KEY_REUSED, /* the same key with another body */
         OUTCOME_UNKNOWN,   /* no answer in time: may or may not have happened; ask again with the key */
         OUTCOME_UNAVAILABLE, /* no append was sent, and none will be: did not happen */
-        OUTCOME_FAILED     /* Redis refused: `why`; did not happen */
+        OUTCOME_FAILED,    /* Redis refused: `why`; did not happen */
+        OUTCOME_POSSIBLE   /* a dry run: in earnest it would be done now. event as it would be, told */
 };
 
 struct outcome {
@@ -63,6 +69,7 @@ struct outcome {
                                                      empty = unknown */
         bool has_event;
         struct event event;
+        enum signal_kind told; /* POSSIBLE: what devices would be told */
         struct refusal refusal;
         const char *why; /* a sentence; FAILED, UNKNOWN, UNAVAILABLE */
 };

@@ -20,15 +20,16 @@ enum err writer_call_lookup(struct redis *redis, const char *ns, const struct ch
                             redis_reply_fn *on_reply, void *owner)
 {
         const char *request = request_of(change);
-        char events[KEY_MAX + 1], req[KEY_MAX + 1], meta[KEY_MAX + 1];
-        const char *const argv[] = { "FCALL_RO",    "kickoff1_lookup",
-                                     "3",           events,
-                                     req,           meta,
-                                     change->event, request != NULL ? "1" : "0" };
+        char events[KEY_MAX + 1], req[KEY_MAX + 1], meta[KEY_MAX + 1], drafts[KEY_MAX + 1];
+        const char *const argv[] = {
+                "FCALL_RO",    "kickoff1_lookup",          "4", events, req, meta, drafts,
+                change->event, request != NULL ? "1" : "0"
+        };
 
         key_format(meta, ns, KEY_META, NULL);
         key_format(events, ns, KEY_EVENTS, NULL);
         key_format(req, ns, KEY_REQUEST, request);
+        key_format(drafts, ns, KEY_DRAFTS, change->event);
         return redis_command(redis, on_reply, owner, countof(argv), argv, NULL);
 }
 
@@ -38,7 +39,8 @@ enum err writer_call_append(struct redis *redis, const char *ns, const struct ap
         const struct change *change = append->change;
         const char *request = request_of(change);
         char log[KEY_MAX + 1], meta[KEY_MAX + 1], events[KEY_MAX + 1], req[KEY_MAX + 1];
-        char bundles[KEY_MAX + 1], drafts[KEY_MAX + 1], channel[KEY_MAX + 1];
+        char bundles[KEY_MAX + 1], drafts[KEY_MAX + 1], channel[KEY_MAX + 1], audit[KEY_MAX + 1];
+        const struct audit_note *note = change->note;
         char expected[24], now[24], ttl[24], keep_ms[24], hold[16], tag[17];
         char epoch[17], seq[24], seen_tag[17];
         const char *publishes = change->command.kind == COMMAND_PUBLISH ? "1" : "0";
@@ -47,10 +49,11 @@ enum err writer_call_append(struct redis *redis, const char *ns, const struct ap
         /* clang-format off */
         const char *const argv[] = {
                 "FCALL", "kickoff1_append",
-                "6", log, meta, events, req, bundles, drafts,
+                "7", log, meta, events, req, bundles, drafts, audit,
                 change->event, expected, append->record, append->body, tag, publish, channel, publishes,
                 fingerprint, ttl, TEXT(EVENTS_MAX), TEXT(WRITER_KEEP_ENTRIES), keep_ms, now,
                 hold, epoch, seq, seen_tag, append->durability,
+                command_kind_name[change->command.kind], note->who, note->from, note->body, TEXT(AUDIT_KEEP),
         };
         /* clang-format on */
 
@@ -61,6 +64,7 @@ enum err writer_call_append(struct redis *redis, const char *ns, const struct ap
         key_format(bundles, ns, KEY_BUNDLES, change->event);
         key_format(drafts, ns, KEY_DRAFTS, change->event);
         key_format(channel, ns, KEY_CHANNEL, NULL);
+        key_format(audit, ns, KEY_AUDIT, NULL);
         snprintf(expected, sizeof(expected), "%llu", (unsigned long long)append->expected);
         snprintf(now, sizeof(now), "%lld", (long long)append->now);
         snprintf(ttl, sizeof(ttl), "%d", WRITER_REQUEST_TTL_S);

@@ -20,6 +20,8 @@ struct submit {
         struct writer *writer; /* NULL: the owner was told; only an answer of Redis is due */
         struct change change;
         struct event create; /* what change.command.create points to */
+        struct target *to;   /* what change.to points to */
+        struct audit_note note;
         int64_t now;
         writer_done_fn *done;
         void *owner;
@@ -28,6 +30,7 @@ struct submit {
         bool in_flight, loaded;
         enum submit_phase phase;
         void (*step)(struct submit *submit); /* what to send again once the library is there */
+        bool is_full, has_drafts; /* as the look-up found it: for a dry run, which asks no further */
         bool has_before;
         struct event before, after;
         struct signal signal;
@@ -50,9 +53,13 @@ struct writer {
 /* --- outcome.c: each tells the owner, who may destroy the writer, and frees the submit ----------------------- */
 
 void outcome_finish(struct submit *submit, enum outcome_kind kind);
+void outcome_free(struct submit *submit);
 void outcome_finish_why(struct submit *submit, enum outcome_kind kind, const char *why, const char *detail);
 void outcome_finish_with_event(struct submit *submit, enum outcome_kind kind, const struct event *event);
 void outcome_refuse(struct submit *submit, enum err err, unsigned legal, const char *why);
+/* What event_apply cannot know, and Redis finds. */
+void outcome_refuse_full(struct submit *submit);
+void outcome_refuse_nodrafts(struct submit *submit);
 /* Nothing was changed, for `why`. The owner may still be inside writer_submit(), so it hears from the loop. */
 void outcome_decided(struct submit *submit, const char *why);
 /* Tells the owner of one whose answer is still due; that will free it. */

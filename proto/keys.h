@@ -20,11 +20,12 @@
         X(KEY_REPORT,  "report")   /* + seq: delivery report */                                     \
         X(KEY_NODES,   "nodes")    /* hash: node name -> presence as JSON */                        \
         X(KEY_ORDERS,  "orders")   /* hash: node name -> what it is told to do, as JSON */         \
+        X(KEY_AUDIT,   "audit")    /* stream: who did what, when, from where (fanout/audit.h) */   \
         X(KEY_TOUCH,   "touch")    /* hash: written to, so that WAIT counts for what came before */  \
-        X(KEY_CHANNEL, "signals")  /* pub/sub channel: "<token> <prev tag> <body>\n<record>" */
         X(KEY_DEVICE,  "device")   /* + device id: hash n node, s session, t came, g went (fanout/registry.h); expires */ \
         X(KEY_NODE,    "node")     /* + node name: pub/sub channel to that node (fanout/device.h) */ \
         X(KEY_ASK,     "nodes-ask") /* pub/sub channel to all nodes */                              \
+        X(KEY_CHANNEL, "signals")  /* pub/sub channel: "<token> <prev tag> <body>\n<record>" */
 
 enum key_kind {
 #define X(kind, suffix) kind,
