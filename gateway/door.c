@@ -223,7 +223,8 @@ static void decide_stream(const struct head *head, const struct door_rules *rule
                           struct door_verdict *verdict)
 {
         if (head->minor < 1) {
-                refuse(verdict, 505, "a stream needs HTTP/1.1", "Send an HTTP/1.1 request.");
+                refuse(verdict, 505, "a stream needs HTTP/1.1",
+                       "A proxy on the way may have to be told (nginx: proxy_http_version 1.1).");
                 return;
         }
         if (!check_origin(head, rules, verdict) || !read_device(head, verdict))
