@@ -158,8 +158,9 @@ json_t *view_signal_report(const struct signal *signal, const struct report *rep
 
 json_t *view_row(const struct bundle_row *row)
 {
-        return json_pack("{s:s, s:s, s:I, s:s}", "cohort", row->cohort, "sha256", row->sha256,
-                         "size", (json_int_t)row->size, "content_type", row->type);
+        return json_pack("{s:s, s:s, s:I, s:s, s:s*}", "cohort", row->cohort, "sha256", row->sha256,
+                         "size", (json_int_t)row->size, "content_type", row->type, "position",
+                         row->position[0] != '\0' ? row->position : NULL);
 }
 
 json_t *view_rows(const struct bundle_index *index)
