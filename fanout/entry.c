@@ -9,18 +9,43 @@
 
 #define HEX_LEN 16 /* of an epoch or a tag, see proto/token.h */
 
-static struct blob *make_frame(const struct signal *signal, enum wire wire)
+static struct blob *make_frame(const struct signal *signal, bool skip, enum wire wire)
 {
         struct buf payload = BUF_INIT;
         struct blob *frame;
 
-        message_encode_signal(signal, wire_encoding(wire), &payload);
+        if (skip)
+                message_encode_skip(&signal->token, wire_encoding(wire), &payload);
+        else
+                message_encode_signal(signal, wire_encoding(wire), &payload);
         frame = frame_create(wire, &payload, &signal->token);
         buf_fini(&payload);
         return frame;
 }
 
+/* False = no memory. */
+static bool make_frames(struct entry *entry)
+{
+        for (unsigned i = 0; i < ENCODINGS; i++) {
+                entry->frames[i] = make_frame(&entry->signal, false, (enum wire)i);
+                if (entry->frames[i] == NULL)
+                        return false;
+                if (entry->to == NULL)
+                        continue;
+                entry->skips[i] = make_frame(&entry->signal, true, (enum wire)i);
+                if (entry->skips[i] == NULL)
+                        return false;
+        }
+        return true;
+}
+
 struct entry *entry_create(const struct signal *signal, uint64_t prev_tag, const char *record)
+{
+        return entry_create_for(signal, NULL, prev_tag, record);
+}
+
+struct entry *entry_create_for(const struct signal *signal, const struct target *to,
+                               uint64_t prev_tag, const char *record)
 {
         struct entry *entry = calloc(1, sizeof(*entry));
 
@@ -29,16 +54,10 @@ struct entry *entry_create(const struct signal *signal, uint64_t prev_tag, const
         atomic_init(&entry->refs, 1);
         entry->signal = *signal;
         entry->prev_tag = prev_tag;
-        if (record != NULL && (entry->record = strdup(record)) == NULL) {
+        if ((record != NULL && (entry->record = strdup(record)) == NULL) ||
+            (to != NULL && (entry->to = target_copy(to)) == NULL) || !make_frames(entry)) {
                 entry_unref(entry);
                 return NULL;
-        }
-        for (unsigned i = 0; i < ENCODINGS; i++) {
-                entry->frames[i] = make_frame(signal, (enum wire)i);
-                if (entry->frames[i] == NULL) {
-                        entry_unref(entry);
-                        return NULL;
-                }
         }
         return entry;
 }
@@ -61,21 +80,25 @@ void entry_unref(struct entry *entry)
         check(before > 0);
         if (before > 1)
                 return;
-        for (unsigned i = 0; i < ENCODINGS; i++)
+        for (unsigned i = 0; i < ENCODINGS; i++) {
                 blob_unref(entry->frames[i]);
-        blob_unref(atomic_load(&entry->stream));
+                blob_unref(entry->skips[i]);
+        }
+        blob_unref(atomic_load(&entry->streams[0]));
+        blob_unref(atomic_load(&entry->streams[1]));
+        target_destroy(entry->to);
         free(entry->record);
         free(entry);
 }
 
-static struct blob *stream_frame(struct entry *entry)
+static struct blob *stream_frame(struct entry *entry, bool skip)
 {
-        _Atomic(struct blob *) *place = &entry->stream;
+        _Atomic(struct blob *) *place = &entry->streams[skip];
         struct blob *there = atomic_load_explicit(place, memory_order_acquire), *made;
 
         if (there != NULL)
                 return there;
-        made = make_frame(&entry->signal, WIRE_STREAM);
+        made = make_frame(&entry->signal, skip, WIRE_STREAM);
         if (made == NULL || atomic_compare_exchange_strong(place, &there, made))
                 return made;
         blob_unref(made); /* another thread was faster, with the same bytes */
@@ -84,7 +107,13 @@ static struct blob *stream_frame(struct entry *entry)
 
 struct blob *entry_signal_frame(struct entry *entry, enum wire wire)
 {
-        return wire == WIRE_STREAM ? stream_frame(entry) : entry->frames[wire];
+        return wire == WIRE_STREAM ? stream_frame(entry, false) : entry->frames[wire];
+}
+
+struct blob *entry_skip_frame(struct entry *entry, enum wire wire)
+{
+        check(entry->to != NULL);
+        return wire == WIRE_STREAM ? stream_frame(entry, true) : entry->skips[wire];
 }
 
 void entry_drop_record(struct entry *entry)
@@ -93,7 +122,7 @@ void entry_drop_record(struct entry *entry)
         entry->record = NULL;
 }
 
-char *entry_format_body(const struct signal *signal)
+char *entry_format_body(const struct signal *signal, const struct target *to)
 {
         const struct event_state *state = &signal->state;
         struct buf body = BUF_INIT;
@@ -114,6 +143,10 @@ char *entry_format_body(const struct signal *signal)
         if (signal->window_ms > 0) {
                 buf_str(&body, ",\"window_ms\":");
                 buf_i64(&body, signal->window_ms);
+        }
+        if (to != NULL) {
+                buf_str(&body, ",\"to\":");
+                target_format(to, &body);
         }
         buf_char(&body, '}');
         return buf_take(&body);
@@ -153,9 +186,12 @@ static bool take_kind(const json_t *body, enum signal_kind *out)
         return false;
 }
 
-static bool parse_body(const char *text, size_t len, struct signal *signal)
+static enum err parse_body(const char *text, size_t len, struct signal *signal,
+                           struct target **ret_to)
 {
         json_t *body = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+        const json_t *to = json_object_get(body, "to");
+        enum err err = OK;
         struct event_state *state = &signal->state;
         int64_t version = 0, bundle = 0;
         bool good = take_kind(body, &signal->kind) &&
@@ -171,21 +207,29 @@ static bool parse_body(const char *text, size_t len, struct signal *signal)
 
         state->version = (uint64_t)version;
         state->bundle = (uint64_t)bundle;
+        if (!good)
+                err = ERR_INVALID;
+        else if (to != NULL)
+                err = target_parse_object(to, ret_to);
         json_decref(body);
-        return good;
+        return err;
 }
 
 static enum err make(const struct token *token, uint64_t prev_tag, const char *body,
                      size_t body_len, const char *record, struct entry **ret_entry)
 {
         struct signal signal = { .token = *token };
+        struct target *to = NULL;
         struct entry *entry;
+        enum err err;
 
         if (token->epoch == 0 || token->seq == 0 || token->seq > SEQNO_MAX)
                 return ERR_INVALID;
-        if (!parse_body(body, body_len, &signal))
-                return ERR_INVALID;
-        entry = entry_create(&signal, prev_tag, record);
+        err = parse_body(body, body_len, &signal, &to);
+        if (err != OK)
+                return err;
+        entry = entry_create_for(&signal, to, prev_tag, record);
+        target_destroy(to);
         if (entry == NULL)
                 return ERR_NOMEM;
         *ret_entry = entry;

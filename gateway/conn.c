@@ -136,6 +136,7 @@ void conn_leave(struct worker *worker, struct conn *conn, enum close_reason reas
 
         check(conn->phase == CONN_SESSION && worker->conns[conn->slot] == conn);
         conn->session.state = SESSION_CLOSED;
+        audiences_leave(worker->audiences, conn->session.audience);
         admission_exit(&worker->admission, conn->address);
         conn_set_phase(worker, conn, CONN_FINISHING);
         if (worker->options.one_per_device)

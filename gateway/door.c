@@ -69,7 +69,7 @@ static bool read_name(const struct head *head, const char *param, char *out, siz
         if (err != OK || !name_is_valid(out, strlen(out), max)) {
                 refuse(
                     verdict, 400, title,
-                    "Use 1 to 128 (device) or 64 (cohort) of the characters A-Z a-z 0-9 . _ : ~ -, "
+                    "Use 1 to 128 (device) or 64 (others) of the characters A-Z a-z 0-9 . _ : ~ -, "
                     "once.");
                 return false;
         }
@@ -88,6 +88,19 @@ static bool read_cohort(const struct head *head, struct door_verdict *verdict)
         if (!found)
                 memcpy(verdict->cohort, COHORT_DEFAULT, sizeof(COHORT_DEFAULT));
         return true;
+}
+
+/* What signals may tell devices apart by. */
+static bool read_attributes(const struct head *head, struct door_verdict *verdict)
+{
+        bool found;
+
+        return read_name(head, "platform", verdict->platform, ATTRIBUTE_MAX, verdict,
+                         "platform is not valid", &found) &&
+               read_name(head, "region", verdict->region, ATTRIBUTE_MAX, verdict,
+                         "region is not valid", &found) &&
+               read_name(head, "app", verdict->app, ATTRIBUTE_MAX, verdict, "app is not valid",
+                         &found);
 }
 
 static bool read_since(const struct head *head, struct door_verdict *verdict)
@@ -198,7 +211,8 @@ static bool read_device(const struct head *head, struct door_verdict *verdict)
                        "Add ?device=ID, an id that stays the same for this device.");
                 return false;
         }
-        return read_cohort(head, verdict) && read_since(head, verdict) && read_ack(head, verdict);
+        return read_cohort(head, verdict) && read_attributes(head, verdict) &&
+               read_since(head, verdict) && read_ack(head, verdict);
 }
 
 static void decide_connect(const struct head *head, const struct door_rules *rules,

@@ -24,6 +24,7 @@ struct door_verdict {
         bool from_event_source; /* STREAM: accepts text/event-stream; of another status it shows its page nothing */
         /* CONNECT, STREAM */
         char device[DEVICE_ID_MAX + 1], cohort[COHORT_MAX + 1]; /* cohort: PREFETCH too */
+        char platform[ATTRIBUTE_MAX + 1], region[ATTRIBUTE_MAX + 1], app[ATTRIBUTE_MAX + 1]; /* empty = not said */
         bool has_since, since_malformed, wants_ack;
         struct token since;
         enum encoding encoding;

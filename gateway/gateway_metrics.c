@@ -39,6 +39,8 @@ struct metric m_connects_waiting = METRIC_COUNTER(
     "kickoff_connects_ahead_total", "Devices that knew a later signal than this node at first.");
 struct metric m_signals =
     METRIC_COUNTER("kickoff_signals_written_total", "Signals written to devices.");
+struct metric m_skips = METRIC_COUNTER(
+    "kickoff_skips_total", "Places given to devices past signals that were for others.");
 struct metric m_bytes =
     METRIC_COUNTER("kickoff_bytes_sent_total", "Bytes written to device sockets.");
 struct metric m_acks =
@@ -99,6 +101,7 @@ static struct metric *const table[] = {
         &m_connects_reset,
         &m_connects_waiting,
         &m_signals,
+        &m_skips,
         &m_bytes,
         &m_acks,
         &m_frames_in,

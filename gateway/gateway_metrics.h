@@ -10,7 +10,7 @@
 extern struct metric m_sessions[2], m_begun[2]; /* by session.is_stream */
 extern struct metric m_devices, m_guests, m_blocked, m_uring;
 extern struct metric m_connects_recovered, m_connects_reset, m_connects_waiting;
-extern struct metric m_signals, m_bytes, m_acks, m_frames_in, m_broadcasts, m_broadcast_us;
+extern struct metric m_signals, m_skips, m_bytes, m_acks, m_frames_in, m_broadcasts, m_broadcast_us;
 extern struct metric m_accepted, m_accept_paused, m_head_timeouts, m_no_memory, m_young_lost;
 extern struct metric m_ends_held;
 extern struct metric m_evicted, m_proxy_broken, m_admission_rate, m_shed[SHED_KINDS];

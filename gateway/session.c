@@ -3,8 +3,8 @@
  *
  * The cursor is the whole delivery state. Two things may void it: the ring dropped the entry that
  * comes next (overflow), or the log turned out to be another one (rejudge). Both end in DO_RESET,
- * which puts the cursor at the head; so no path leads past an entry without either its frame or a
- * reset. */
+ * which puts the cursor at the head; so no path leads past an entry that is for the session without
+ * either its frame or a reset. */
 #include "gateway/session.h"
 
 #include "base/check.h"
@@ -13,7 +13,9 @@ _Static_assert(sizeof(struct session) == 64, "the account of memory in DESIGN.md
 _Static_assert(LIFETIME_LEAVING_MS == SESSION_RECYCLE_MS + SESSION_LEAVE_WAIT_MS,
                "who is told before a window has left when it begins");
 
-#define HELD_ALL 255 /* session.held: a whole lifetime */
+#define HELD_ALL       255  /* session.held: a whole lifetime */
+#define ACKS_LOOK_BACK 64   /* as many as the delivery report counts for (tally.h) */
+#define PASS_MAX       1024 /* entries passed over at once: some 20 us */
 
 static const enum close_reason close_after[GOAWAY_REASONS] = {
         [GOAWAY_RECYCLE] = CLOSE_GOING,
@@ -46,7 +48,7 @@ static struct session_action join_with_reset(struct session *session, enum reset
 {
         session->waiting = (struct token){ .epoch = 0 };
         session->state = SESSION_LIVE;
-        session->pending_reset = (uint8_t)(1 + reason);
+        session->pending_reset = (1u + reason) & 7;
         return (struct session_action){ .what = DO_HELLO, .recovered = false, .reason = reason };
 }
 
@@ -61,6 +63,7 @@ static struct session_action join_by_token(struct session *session, const struct
                 session->cursor = since->seq;
                 session->acked = since->seq; /* who resumes after it has it */
                 session->owes_place = since->seq > 0;
+                session->is_replaying = true;
                 return (struct session_action){ .what = DO_HELLO, .recovered = true };
         case RING_TRIMMED:
                 return join_with_reset(session, RESET_TRIMMED);
@@ -174,12 +177,41 @@ static struct session_action reset_to_head(struct session *session, const struct
         session->pending_reset = 0;
         session->cursor = head;
         session->acked = head; /* nothing up to here was sent as a signal */
-        session->owes_place = false;
+        session->owes_place = session->owes_skip = session->is_replaying = false;
         return (struct session_action){ .what = DO_RESET, .seq = head, .reason = reason };
 }
 
-struct session_action session_next(struct session *session, const struct ring *ring)
+static struct session_action skip(struct session *session)
 {
+        session->owes_skip = false;
+        return (struct session_action){ .what = DO_SKIP, .seq = session->cursor };
+}
+
+/* Passes over what is not for it. */
+static struct session_action next_entry(struct session *session, const struct ring *ring,
+                                        struct audiences *audiences, seqno head)
+{
+        for (unsigned passed = 0; session->cursor < head; passed++) {
+                const struct entry *entry = ring_at(ring, session->cursor + 1);
+
+                if (audiences_meant(audiences, session->audience, entry)) {
+                        if (session->owes_skip) /* asked again, it is the entry's turn */
+                                return skip(session);
+                        session->cursor++;
+                        return (struct session_action){ .what = DO_ENTRY, .seq = session->cursor };
+                }
+                if (passed == PASS_MAX)
+                        return (struct session_action){ .what = DO_AGAIN };
+                session->cursor++;
+                session->owes_skip = true;
+        }
+        return nothing();
+}
+
+struct session_action session_next(struct session *session, const struct ring *ring,
+                                   struct audiences *audiences)
+{
+        struct session_action action = nothing();
         seqno head = ring_head(ring)->seq;
 
         if (!has_joined(session))
@@ -187,23 +219,51 @@ struct session_action session_next(struct session *session, const struct ring *r
         if (session->pending_reset != 0)
                 return reset_to_head(session, ring,
                                      (enum reset_reason)(session->pending_reset - 1));
-        if (session->cursor == head)
-                return nothing();
-        check(session->cursor < head); /* a ring that steps back is re-installed, and rejudged */
+        check(session->cursor <= head); /* a ring that steps back is re-installed, and rejudged */
         if (session->cursor < ring_oldest_cursor(ring)) {
                 /* Contract line 11: the first time it may have been the network's fault. */
-                if (++session->overflows >= 2)
+                if (session->overflows > 0)
                         return close_for(session, CLOSE_TOO_SLOW);
+                session->overflows = 1;
                 return reset_to_head(session, ring, RESET_TRIMMED);
         }
-        session->cursor++;
-        return (struct session_action){ .what = DO_ENTRY, .seq = session->cursor };
+        if (session->cursor < head)
+                action = next_entry(session, ring, audiences, head);
+        if (action.what == DO_NOTHING && session->is_replaying) {
+                session->is_replaying = false;
+                if (session->owes_skip)
+                        return skip(session);
+        }
+        return action;
 }
 
-void session_rewind(struct session *session, seqno begun)
+bool session_take_skip(struct session *session, seqno *ret_seq)
 {
-        check(begun <= session->cursor);
-        session->cursor = begun;
+        if (!session->owes_skip || session->pending_reset != 0)
+                return false;
+        *ret_seq = skip(session).seq;
+        return true;
+}
+
+void session_rewind(struct session *session, struct session_place place)
+{
+        check(place.cursor <= session->cursor);
+        session->cursor = place.cursor;
+        session->owes_skip = place.owes_skip;
+        session->is_replaying = place.is_replaying;
+}
+
+seqno session_newest(const struct session *session, const struct ring *ring,
+                     struct audiences *audiences, seqno from, seqno floor)
+{
+        for (; from > floor; from--) {
+                const struct entry *entry = ring_at(ring, from);
+
+                /* What has left the ring is judged no more. */
+                if (entry == NULL || audiences_meant(audiences, session->audience, entry))
+                        break;
+        }
+        return from;
 }
 
 /* The tag at the session's place in `ring`. False if the place has left the ring. */
@@ -247,7 +307,7 @@ void session_rejudge(struct session *session, const struct ring *before, const s
                         break;
                 }
         }
-        session->pending_reset = (uint8_t)(1 + reason);
+        session->pending_reset = (1u + reason) & 7;
 }
 
 /* --- what the device says -------------------------------------------------------------------- */
@@ -279,7 +339,8 @@ struct session_action session_noise(struct session *session, uint32_t now_ms)
         return nothing();
 }
 
-static struct session_action take_ack(struct session *session, seqno seq, const struct ring *ring)
+static struct session_action take_ack(struct session *session, seqno seq, const struct ring *ring,
+                                      struct audiences *audiences)
 {
         seqno from = session->acked;
 
@@ -287,17 +348,27 @@ static struct session_action take_ack(struct session *session, seqno seq, const 
          * tell nothing; they may be in flight while a fork is noticed, so they are no offence. */
         if (session->pending_reset != 0 || seq > session->cursor || seq > ring_head(ring)->seq)
                 return nothing();
-        if (session->owes_place && seq == from)
-                from--;
+        if (session->owes_place && seq <= from) {
+                /* Its place may be one that a skip led it to, past what it has to acknowledge. */
+                seqno floor = from > ACKS_LOOK_BACK ? from - ACKS_LOOK_BACK : 0;
+                seqno place = session_newest(session, ring, audiences, from, floor);
+
+                if (seq < place || place == floor)
+                        return nothing();
+                from = place - 1;
+                seq = place;
+        }
         if (seq <= from)
                 return nothing();
         session->owes_place = false;
-        session->acked = seq;
+        if (seq > session->acked)
+                session->acked = seq;
         return (struct session_action){ .what = DO_ACKED, .acked_from = from, .seq = seq };
 }
 
 struct session_action session_message(struct session *session, const struct message *message,
-                                      const struct ring *ring, uint32_t now_ms)
+                                      const struct ring *ring, struct audiences *audiences,
+                                      uint32_t now_ms)
 {
         struct session_action action = session_noise(session, now_ms);
 
@@ -305,7 +376,7 @@ struct session_action session_message(struct session *session, const struct mess
                 return action;
         switch (message->type) {
         case MESSAGE_ACK:
-                return take_ack(session, message->ack.seq, ring);
+                return take_ack(session, message->ack.seq, ring, audiences);
         case MESSAGE_TIME:
                 if (message->time.has_t1) /* that is an answer, and we did not ask */
                         break;
@@ -333,7 +404,7 @@ static struct session_action leave(struct session *session, const struct goaway 
                                    uint32_t now_ms)
 {
         session->state = SESSION_LEAVING;
-        session->leaving = (uint8_t)goaway->reason;
+        session->leaving = goaway->reason & 7;
         session->due_ms = now_ms + goaway->max_ms + SESSION_LEAVE_WAIT_MS;
         return (struct session_action){ .what = DO_GOAWAY, .goaway = *goaway };
 }

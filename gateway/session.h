@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "fanout/ring.h"
+#include "gateway/audience.h"
 #include "gateway/lifetime.h"
 #include "proto/close.h"
 #include "proto/message.h"
@@ -46,15 +47,20 @@ struct session {
         uint32_t ends_ms;     /* end of lifetime, perhaps moved behind a planned start */
         uint32_t next_ping_ms; /* when the next ping is due */
         uint32_t bucket_ms;    /* token bucket: when it was last filled */
-        uint8_t state, encoding, overflows, bucket;
+        uint8_t state, encoding, bucket;
         uint8_t
-            pending_reset; /* 0, or 1 + enum reset_reason: the cursor is void, reset comes first */
-        uint8_t leaving;   /* LEAVING: enum goaway_reason */
+            held; /* by how much the end was moved: in 255ths of the lifetime, at most all of it */
+        uint16_t audience; /* its number in the worker's audience.h; set by whoever lets it in */
+        uint8_t overflows : 2;
+        uint8_t pending_reset : 3; /* 0, or 1 + enum reset_reason: the cursor is void, reset comes
+                                      first */
+        uint8_t leaving : 3;       /* LEAVING: enum goaway_reason */
         bool wants_ack : 1, pinged : 1;
         bool is_stream : 1;  /* Server-Sent Events: no input, no acks, no pongs (session_io.c) */
         bool owes_place : 1; /* resumed, and has acked nothing yet: see session_message */
-        uint8_t
-            held; /* by how much the end was moved: in 255ths of the lifetime, at most all of it */
+        bool
+            owes_skip : 1; /* the entry at the cursor was not for it, and it has not been told so */
+        bool is_replaying : 1; /* resumed, and has not had all that was there since */
 };
 
 struct session_config {                  /* one per worker, shared by its sessions */
@@ -69,6 +75,8 @@ enum session_do {
         DO_NOTHING,
         DO_HELLO, /* recovered, reason: send hello, then ask session_next */
         DO_ENTRY, /* send the frame of entry `seq` */
+        DO_SKIP,  /* send the `skip` up to `seq`: what it was not sent until there was not for it */
+        DO_AGAIN, /* much was passed over: let others have their turn, then ask again */
         DO_RESET, /* send the snapshot's reset frame with `reason` */
         DO_PING,
         DO_TIME,   /* answer with t0 and t1 */
@@ -101,23 +109,45 @@ struct session_action session_retry(struct session *session, const struct ring *
                                     bool confirmed);
 
 /* The socket takes more: DO_ENTRY (the cursor moves: the frame will be finished whatever comes),
- * DO_RESET (the cursor moves to the head), DO_CLOSE (second overflow), DO_NOTHING (has all). */
-struct session_action session_next(struct session *session, const struct ring *ring);
+ * DO_SKIP, DO_RESET (the cursor moves to the head), DO_CLOSE (second overflow), DO_AGAIN,
+ * DO_NOTHING (has all). Entries that are not for it are passed over without a word. It is told of
+ * them by one DO_SKIP right before the next DO_ENTRY, and at the end of a replay: so nobody is
+ * woken for what is not for him. `audiences` NULL: all entries are for everyone. */
+struct session_action session_next(struct session *session, const struct ring *ring,
+                                   struct audiences *audiences);
 
-/* Of the frames that session_next gave out since, those after `begun` did not begin to be sent:
- * they are still to come. `begun` is the cursor before, or one of the numbers given out. */
-void session_rewind(struct session *session, seqno begun);
+/* Goodbye is about to be said: true if `skip` up to *ret_seq belongs before it, which then is as
+ * good as sent. */
+bool session_take_skip(struct session *session, seqno *ret_seq);
+
+struct session_place { /* how far what it was sent reaches */
+        seqno cursor;
+        bool owes_skip, is_replaying;
+};
+static inline struct session_place session_place(const struct session *session)
+{
+        return (struct session_place){ session->cursor, session->owes_skip, session->is_replaying };
+}
+/* Of what session_next gave out since, nothing after this place has begun to be sent: it is still
+ * to come. The place is that of before, or that right after one of the answers. */
+void session_rewind(struct session *session, struct session_place place);
+/* The newest entry up to `from`, and above `floor`, that is for it or left the ring; `floor` =
+ * none. */
+seqno session_newest(const struct session *session, const struct ring *ring,
+                     struct audiences *audiences, seqno from, seqno floor);
 
 /* The ring was re-installed. `before` is the ring as it was: the session's place is judged by tag.
  */
 void session_rejudge(struct session *session, const struct ring *before, const struct ring *after);
 
 /* A message came. DO_NOTHING, DO_TIME, DO_ACKED, DO_CLOSE. Each signal is in one DO_ACKED of a
- * session at most, and none is that the device had before it came: with the one exception of its
- * own place, if the first thing it acks is exactly that. A device whose connection broke before it
- * could ack does so. */
+ * session at most, and none is that the device had before it came: with the one exception of the
+ * newest one for it up to its own place, if the first thing it acks is that. A device whose
+ * connection broke before it could ack does so. Between acked_from and seq may be signals that were
+ * not for it. */
 struct session_action session_message(struct session *session, const struct message *message,
-                                      const struct ring *ring, uint32_t now_ms);
+                                      const struct ring *ring, struct audiences *audiences,
+                                      uint32_t now_ms);
 /* A ping, or a message whose type this version does not know: nothing but its share of the token
  * bucket. DO_NOTHING, DO_CLOSE. */
 struct session_action session_noise(struct session *session, uint32_t now_ms);

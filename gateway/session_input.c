@@ -64,7 +64,8 @@ static void on_message(struct worker *worker, struct conn *conn, const struct ws
         switch (message_decode(event->payload, event->len, (enum encoding)conn->session.encoding,
                                &message)) {
         case OK:
-                action = session_message(&conn->session, &message, worker->ring, now_ms);
+                action = session_message(&conn->session, &message, worker->ring, worker->audiences,
+                                         now_ms);
                 if (message.type == MESSAGE_ACK && message.ack.has_activated_at)
                         activated_at = message.ack.activated_at;
                 message_fini(&message);
@@ -84,8 +85,10 @@ static void on_message(struct worker *worker, struct conn *conn, const struct ws
                 do_time(worker, conn, action.t0);
         } else if (action.what == DO_ACKED) {
                 metric_add(&m_acks, 1);
-                tally_acked(&worker->tally, action.acked_from, action.seq, activated_at,
-                            worker->now_ms);
+                tally_acked(&worker->tally, action.acked_from, action.seq,
+                            audiences_missed(worker->audiences, conn->session.audience,
+                                             worker->ring, action.acked_from, action.seq),
+                            activated_at, worker->now_ms);
         } else if (action.what == DO_CLOSE) {
                 session_io_close(worker, conn, action.close);
         }

@@ -14,24 +14,18 @@
 #include "base/clock.h"
 #include "gateway/gateway_metrics.h"
 #include "gateway/output.h"
+#include "gateway/pump.h"
 #include "gateway/response.h"
 #include "gateway/worker_inside.h"
 #include "proto/sse.h"
 
-#define FRAMES_PER_TURN 64     /* of one session; then others have theirs */
-#define BYTES_PER_TURN  262144 /* the same in bytes */
-#define SMALL_FRAME     1024   /* hello, time, goaway */
+#define SMALL_FRAME 1024 /* hello, time, goaway */
 
 /* --- frames of one device's own -------------------------------------------------------------- */
 
 enum ws_opcode session_io_opcode(const struct conn *conn)
 {
         return conn->session.encoding == ENCODING_JSON ? WS_TEXT : WS_BINARY;
-}
-
-static enum wire wire_of(const struct conn *conn)
-{
-        return conn->session.is_stream ? WIRE_STREAM : (enum wire)conn->session.encoding;
 }
 
 /* None of these messages moves the device's place: those that do are shared. */
@@ -43,7 +37,7 @@ static void add_message(struct buf *out, const struct conn *conn, const struct m
         buf_init_fixed(&payload, array, sizeof(array));
         message_encode(message, (enum encoding)conn->session.encoding, &payload);
         check(!payload.failed); /* fields of known sizes */
-        frame_add(out, wire_of(conn), &payload, NULL);
+        frame_add(out, pump_wire(conn), &payload, NULL);
 }
 
 static void add_hello(struct worker *worker, struct buf *out, const struct conn *conn,
@@ -113,132 +107,6 @@ void session_io_close(struct worker *worker, struct conn *conn, enum close_reaso
         }
 }
 
-/* --- what is next ---------------------------------------------------------------------------- */
-
-static struct blob *reset_frame(struct worker *worker, const struct conn *conn,
-                                const struct session_action *action)
-{
-        check(snapshot_token(worker->snapshot)->seq == action->seq);
-        metric_add(&m_resets[action->reason], 1);
-        return snapshot_frame(worker->snapshot, action->reason, wire_of(conn));
-}
-
-/* NULL = no memory to make it, for a stream alone. */
-static struct blob *entry_frame(struct worker *worker, const struct conn *conn, seqno seq)
-{
-        struct entry *entry = ring_at(worker->ring, seq);
-
-        check(entry != NULL);
-        return entry_signal_frame(entry, wire_of(conn));
-}
-
-static void shed(struct worker *worker, struct conn *conn)
-{
-        metric_add(&m_no_memory, 1);
-        session_io_close(worker, conn, CLOSE_INTERNAL);
-}
-
-static enum output send_reset(struct worker *worker, struct conn *conn,
-                              const struct session_action *action, size_t *bytes)
-{
-        struct blob *frame = reset_frame(worker, conn, action);
-        struct piece piece;
-        unsigned begun;
-
-        if (frame == NULL) {
-                shed(worker, conn);
-                return OUTPUT_LOST;
-        }
-        *bytes += frame->len;
-        piece = (struct piece){ frame->data, frame->len, frame };
-        return output_send(worker, conn, &piece, 1, KEEP_ALL, &begun);
-}
-
-/* The frames of `n` signals from `first` on are out, whole. */
-static void count_written(struct worker *worker, const struct conn *conn, seqno first, unsigned n)
-{
-        for (unsigned i = 0; i < n; i++)
-                tally_written(&worker->tally, first + i, conn->session.wants_ack, worker->now_ms);
-}
-
-/* Of `n` frames from `first` on, which session_next gave out, `begun` are out or have begun. */
-static void settle_entries(struct worker *worker, struct conn *conn, seqno first, unsigned n,
-                           unsigned begun)
-{
-        if (begun < n)
-                session_rewind(&conn->session, first + begun - 1);
-        metric_add(&m_signals, begun);
-        if (conn->pending != NULL) { /* of those that have begun, the last is not whole yet */
-                output_note(conn, 1);
-                count_written(worker, conn, first, begun - 1);
-        } else {
-                count_written(worker, conn, first, begun);
-        }
-}
-
-/* Entries from `first` on, as many as there are and one system call takes. */
-static enum output send_entries(struct worker *worker, struct conn *conn, seqno first,
-                                unsigned *frames, size_t *bytes)
-{
-        struct piece pieces[OUTPUT_PIECES];
-        unsigned n = 0, begun = 0;
-        enum output output;
-
-        for (seqno seq = first;; seq++) {
-                struct blob *frame = entry_frame(worker, conn, seq);
-
-                if (frame == NULL) {
-                        shed(worker, conn);
-                        return OUTPUT_LOST;
-                }
-                pieces[n++] = (struct piece){ frame->data, frame->len, frame };
-                *bytes += frame->len;
-                if (n == OUTPUT_PIECES)
-                        break;
-
-                struct session_action action = session_next(&conn->session, worker->ring);
-
-                if (action.what == DO_NOTHING)
-                        break;
-                check(action.what == DO_ENTRY &&
-                      action.seq == seq + 1); /* resets come before entries */
-        }
-        output = output_send(worker, conn, pieces, n, KEEP_BEGUN, &begun);
-        if (output != OUTPUT_LOST)
-                settle_entries(worker, conn, first, n, begun);
-        *frames += n;
-        return output;
-}
-
-/* Sends what is next until there is nothing, or no room, or others must have their turn. */
-static void pump(struct worker *worker, struct conn *conn)
-{
-        unsigned frames = 0;
-        size_t bytes = 0;
-
-        check(conn->pending == NULL);
-        while (frames < FRAMES_PER_TURN && bytes < BYTES_PER_TURN) {
-                struct session_action action = session_next(&conn->session, worker->ring);
-                enum output output;
-
-                if (action.what == DO_NOTHING) {
-                        conn_want_write(worker, conn, false);
-                        return;
-                }
-                if (action.what == DO_CLOSE) {
-                        session_io_close(worker, conn, action.close);
-                        return;
-                }
-                if (action.what == DO_RESET)
-                        output = send_reset(worker, conn, &action, &bytes);
-                else
-                        output = send_entries(worker, conn, action.seq, &frames, &bytes);
-                if (output != OUTPUT_SENT)
-                        return; /* lost, or told when there is room */
-        }
-        conn_want_write(worker, conn, true); /* the next turn of the loop brings us back */
-}
-
 void session_io_writable(struct worker *worker, struct conn *conn)
 {
         unsigned entries = output_noted(conn);
@@ -249,8 +117,8 @@ void session_io_writable(struct worker *worker, struct conn *conn)
                 session_pong(&conn->session); /* see say_ping */
         /* The cursor has stood still meanwhile; void, it tells of a log that is gone. */
         if (entries > 0 && conn->session.pending_reset == 0)
-                count_written(worker, conn, conn->session.cursor - entries + 1, entries);
-        pump(worker, conn);
+                pump_count(worker, conn, entries);
+        pump_run(worker, conn);
 }
 
 /* --- beginning ------------------------------------------------------------------------------- */
@@ -263,47 +131,34 @@ static void arm(struct worker *worker, struct conn *conn)
 }
 
 /* After `out`'s bytes (101, or nothing): hello, and the frames after it while they fit, in one
- * send. A reset too big to be copied goes along as it is; entries too many are left to pump(). */
+ * send. A reset too big to be copied goes along as it is; entries too many are left to pump_run().
+ */
 static enum output greet(struct worker *worker, struct conn *conn, struct buf *out,
                          const struct session_action *hello, const struct token *since)
 {
         struct piece pieces[2];
-        unsigned n = 1, begun, signals = 0;
+        unsigned n = 1, begun;
+        struct blob *reset;
         enum output output;
+        int signals;
 
         add_hello(worker, out, conn, hello, since);
-        for (;;) {
-                struct session_action action = session_next(&conn->session, worker->ring);
-                struct blob *frame;
-
-                if (action.what != DO_ENTRY && action.what != DO_RESET)
-                        break;
-                frame = action.what == DO_RESET ? reset_frame(worker, conn, &action)
-                                                : entry_frame(worker, conn, action.seq);
-                if (frame == NULL) {
-                        metric_add(&m_no_memory, 1);
-                        conn_close(worker, conn);
-                        return OUTPUT_LOST;
-                }
-                if (frame->len < out->capacity - out->len) {
-                        buf_add(out, frame->data, frame->len);
-                        signals += action.what == DO_ENTRY;
-                        continue;
-                }
-                if (action.what == DO_ENTRY)
-                        session_rewind(&conn->session, action.seq - 1);
-                else
-                        pieces[n++] = (struct piece){ frame->data, frame->len, frame };
-                break;
+        signals = pump_greet(worker, conn, out, &reset);
+        if (signals < 0) {
+                metric_add(&m_no_memory, 1);
+                conn_close(worker, conn);
+                return OUTPUT_LOST;
         }
         check(!out->failed);
         pieces[0] = (struct piece){ out->data, (uint32_t)out->len, NULL };
+        if (reset != NULL)
+                pieces[n++] = (struct piece){ reset->data, reset->len, reset };
         metric_add(&m_signals, signals);
         output = output_send(worker, conn, pieces, n, KEEP_ALL, &begun);
         if (output == OUTPUT_SENT)
-                count_written(worker, conn, conn->session.cursor - signals + 1, signals);
+                pump_count(worker, conn, (unsigned)signals);
         else if (output == OUTPUT_BLOCKED)
-                output_note(conn, signals);
+                output_note(conn, (unsigned)signals);
         return output;
 }
 
@@ -312,6 +167,26 @@ static uint32_t come_back_ms(struct worker *worker)
         return RESPONSE_COME_BACK_MIN_MS +
                (uint32_t)rng_below(&worker->rng,
                                    RESPONSE_COME_BACK_MAX_MS - RESPONSE_COME_BACK_MIN_MS + 1);
+}
+
+/* One more of its sort. False = no memory, or too many sorts. */
+static bool enter(struct worker *worker, struct conn *conn, const struct door_verdict *verdict,
+                  struct conn_name *name)
+{
+        const char *const traits[TRAITS] = { [TRAIT_COHORT] = verdict->cohort,
+                                             [TRAIT_PLATFORM] = verdict->platform,
+                                             [TRAIT_REGION] = verdict->region,
+                                             [TRAIT_APP] = verdict->app };
+        uint16_t audience;
+
+        if (audiences_enter(worker->audiences, traits, &audience) != OK)
+                return false;
+        if (!conn_enter(worker, conn, name)) {
+                audiences_leave(worker->audiences, audience);
+                return false;
+        }
+        conn->session.audience = audience;
+        return true;
 }
 
 bool session_io_upgrade(struct worker *worker, struct conn *conn,
@@ -327,7 +202,7 @@ bool session_io_upgrade(struct worker *worker, struct conn *conn,
                 return false;
         name->session = rng_u64(&worker->rng);
         memcpy(name->device, verdict->device, device_len + 1);
-        if (!conn_enter(worker, conn, name)) {
+        if (!enter(worker, conn, verdict, name)) {
                 free(name);
                 return false;
         }
@@ -361,7 +236,7 @@ bool session_io_upgrade(struct worker *worker, struct conn *conn,
                 return true;
         arm(worker, conn);
         if (conn_watch(worker, conn, true) && output == OUTPUT_SENT)
-                pump(worker, conn);
+                pump_run(worker, conn);
         return true;
 }
 
@@ -390,7 +265,7 @@ static void retry(struct worker *worker, struct conn *conn)
                 return;
         arm(worker, conn);
         if (output == OUTPUT_SENT)
-                pump(worker, conn);
+                pump_run(worker, conn);
 }
 
 /* --- broadcast ------------------------------------------------------------------------------- */
@@ -398,17 +273,15 @@ static void retry(struct worker *worker, struct conn *conn)
 /* The one frame that this session owes goes with those of others. */
 static enum visit put_by(struct worker *worker, struct conn *conn)
 {
-        struct session_action action = session_next(&conn->session, worker->ring);
-        const struct blob *frame;
+        struct blob *frame;
 
-        if (action.what == DO_NOTHING)
-                return VISIT_IDLE;
-        check(action.what == DO_ENTRY && conn->pending == NULL);
-        frame = entry_frame(worker, conn, action.seq);
-        if (frame == NULL) {
-                shed(worker, conn);
+        check(conn->pending == NULL);
+        if (pump_take_newest(worker, conn, &frame) != OK) {
+                pump_run(worker, conn);
                 return VISIT_TRIED;
         }
+        if (frame == NULL)
+                return VISIT_IDLE;
         sender_add(worker->sender, conn->fd, frame->data, frame->len, conn);
         return VISIT_PUT_BY;
 }
@@ -418,17 +291,8 @@ void session_io_send_put_by(struct worker *worker)
         const struct sender_item *items;
         unsigned n = sender_waiting(worker->sender) > 0 ? sender_run(worker->sender, &items) : 0;
 
-        for (unsigned i = 0; i < n; i++) {
-                struct conn *conn = items[i].ptr;
-                seqno seq = conn->session.cursor; /* put_by has moved it here */
-                struct blob *frame = entry_frame(worker, conn, seq);
-                const struct piece piece = { frame->data, frame->len, frame };
-                unsigned begun;
-
-                if (output_judge(worker, conn, &piece, 1, KEEP_BEGUN, items[i].result, &begun) !=
-                    OUTPUT_LOST)
-                        settle_entries(worker, conn, seq, 1, begun);
-        }
+        for (unsigned i = 0; i < n; i++)
+                pump_settle_newest(worker, items[i].ptr, items[i].len, items[i].result);
         metric_set(&m_uring, sender_is_open(worker->sender)); /* it may have given up */
 }
 
@@ -449,29 +313,30 @@ enum visit session_io_visit(struct worker *worker, struct conn *conn)
         if (session->pending_reset == 0) {
                 if (session->cursor == head)
                         return VISIT_IDLE;
-                if (session->cursor + 1 == head && sender_is_open(worker->sender))
+                if (session->cursor + 1 == head && !session->is_replaying &&
+                    sender_is_open(worker->sender))
                         return put_by(worker, conn);
         }
-        pump(worker, conn);
+        pump_run(worker, conn);
         return VISIT_TRIED;
 }
 
 /* --- time ------------------------------------------------------------------------------------ */
 
+/* Before it the place from which the device is to come back. */
 static void say_goaway(struct worker *worker, struct conn *conn, const struct goaway *goaway)
 {
         const struct message message = { .type = MESSAGE_GOAWAY, .goaway = *goaway };
+        char array[SMALL_FRAME];
+        struct buf out;
 
-        if (conn->session.is_stream) {
-                char array[SMALL_FRAME];
-                struct buf out;
-
-                buf_init_fixed(&out, array, sizeof(array));
+        buf_init_fixed(&out, array, sizeof(array));
+        pump_add_skip(worker, conn, &out);
+        if (conn->session.is_stream)
                 response_stream_goaway(&out, goaway, &worker->rng);
-                (void)session_io_send(worker, conn, out.data, out.len);
-                return;
-        }
-        (void)session_io_say(worker, conn, &message); /* FULL: it will notice the close */
+        else
+                add_message(&out, conn, &message);
+        (void)session_io_send(worker, conn, out.data, out.len); /* FULL: it will notice the close */
 }
 
 /* A stream's reader cannot answer, but its socket does: if bytes have to wait for room, the ping is

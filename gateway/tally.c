@@ -77,14 +77,15 @@ static void count_acted(struct tally_slot *slot, int64_t activated_at, uint64_t 
                 latency_record(&slot->part.acted, (uint64_t)acted_ms);
 }
 
-void tally_acked(struct tally *tally, seqno from, seqno to, int64_t activated_at, uint64_t now_ms)
+void tally_acked(struct tally *tally, seqno from, seqno to, uint64_t missed, int64_t activated_at,
+                 uint64_t now_ms)
 {
         seqno seq = to > TALLY_SIGNALS && from < to - TALLY_SIGNALS ? to - TALLY_SIGNALS : from;
 
         while (++seq <= to) {
                 struct tally_slot *slot = slot_of(tally, seq);
 
-                if (slot == NULL)
+                if (slot == NULL || (missed >> (to - seq) & 1) != 0)
                         continue;
                 slot->part.acked++;
                 /* Who names the moment of the last acted on those before it earlier, or not at all:

@@ -33,16 +33,18 @@ struct tally { /* zero-filled: nothing counted */
 
 /* The log goes on in this epoch: if it is another one, all that was counted is dropped. */
 void tally_epoch(struct tally *tally, uint64_t epoch);
-/* A signal came, in order; `connected` sessions are about to be sent it. Told twice (same token):
- * nothing. `now_ms` is monotonic, `wall_ms` the same moment in Unix ms. `live`: even if nobody is
- * connected this is news; else (it was read back from the log) only what is counted from now on. */
+/* A signal came, in order; `connected` sessions, those it is for, are about to be sent it. Told
+ * twice (same token): nothing. `now_ms` is monotonic, `wall_ms` the same moment in Unix ms. `live`:
+ * even if nobody is connected this is news; else (it was read back from the log) only what is
+ * counted from now on. */
 void tally_begin(struct tally *tally, const struct signal *signal, uint32_t connected, bool live,
                  uint64_t now_ms, int64_t wall_ms);
 /* One device's frame of `seq` is out, whole. */
 void tally_written(struct tally *tally, seqno seq, bool will_ack, uint64_t now_ms);
-/* One device has all of (from, to]; it acted on `to` at `activated_at`, Unix ms; 0 = it did not
- * say. */
-void tally_acked(struct tally *tally, seqno from, seqno to, int64_t activated_at, uint64_t now_ms);
+/* One device has all of (from, to] that were for it: bit i of `missed` says that to - i was not. It
+ * acted on `to` at `activated_at`, Unix ms; 0 = it did not say. */
+void tally_acked(struct tally *tally, seqno from, seqno to, uint64_t missed, int64_t activated_at,
+                 uint64_t now_ms);
 /* Takes the parts with news out, at most n, into `parts`; they begin at zero again. Returns how
  * many. */
 size_t tally_take(struct tally *tally, struct report_part *parts, size_t n);

@@ -281,6 +281,8 @@ static enum err create_parts(struct worker *worker)
                 err = create_ring(&worker->options, &worker->ring);
         if (err == OK)
                 err = create_ring(&worker->options, &worker->spare);
+        if (err == OK)
+                err = audiences_create(&worker->audiences);
         if (err == OK && worker->options.loader != NULL)
                 err = cache_create(worker->options.loader, worker->mailbox, on_loaded, worker,
                                    &worker->cache);
@@ -316,9 +318,9 @@ static void free_parts(struct worker *worker)
         if (worker->on_tick != NULL)
                 event_free(worker->on_tick);
         broadcast_fini(worker);
+        worker_devices_fini(worker);
         sender_destroy(worker->sender);
         if (worker->cache != NULL)
-        worker_devices_fini(worker);
                 cache_destroy(worker->cache);
         poller_destroy(worker->poller);
         overload_fini(worker);
@@ -329,6 +331,8 @@ static void free_parts(struct worker *worker)
         snapshot_unref(worker->snapshot);
         ring_destroy(worker->ring);
         ring_destroy(worker->spare);
+        pump_joined_drop(&worker->joined);
+        audiences_destroy(worker->audiences);
         pool_give(&worker->pool, worker->frame);
         pool_fini(&worker->pool);
         admission_fini(&worker->admission);

@@ -12,22 +12,24 @@
 #include "base/wheel.h"
 #include "fanout/ring.h"
 #include "gateway/admission.h"
+#include "gateway/audience.h"
 #include "gateway/broadcast.h"
 #include "gateway/conn.h"
 #include "gateway/drain.h"
 #include "gateway/ladder.h"
 #include "gateway/listener.h"
-#include "gateway/overload.h"
 #include "gateway/message_limit.h"
+#include "gateway/overload.h"
 #include "gateway/poller.h"
 #include "gateway/pool.h"
-#include "gateway/sender.h"
+#include "gateway/pump.h"
 #include "gateway/roster.h"
+#include "gateway/sender.h"
 #include "gateway/tally.h"
 #include "gateway/worker.h"
+#include "gateway/worker_devices.h"
 #include "prefetch/cache.h"
 
-#include "gateway/worker_devices.h"
 #define WORKER_HANDSHAKE_MS 5000 /* from accept to a whole head, however slowly it drips */
 #define WORKER_HANDSHAKES   16384 /* in line at most, if nobody says */
 #define WORKER_RECV_SIZE    16384
@@ -66,13 +68,15 @@ struct worker {
         struct broadcast broadcast;
         struct sender *sender; /* NULL: send() */
 
-        struct tally tally;     /* for the delivery report */
-        struct event *on_tally; /* hands it over; runs while there is news */
         struct roster roster; /* device id -> place in conns[]; empty unless one_per_device */
         struct worker_devices devices_roll; /* who came and went; worker_devices.c */
         struct message_limit message_limit;
 
+        struct audiences *audiences; /* the sorts of devices that are here */
+        struct pump_joined joined;
 
+        struct tally tally;     /* for the delivery report */
+        struct event *on_tally; /* hands it over; runs while there is news */
         bool is_telling;
 
         bool is_draining, is_stopping;

@@ -84,7 +84,8 @@ static void tally_begun(struct worker *worker, struct entry *const *entries, siz
         if (worker->is_draining && worker->n_conns == 0)
                 return;
         for (size_t i = n > TALLY_SIGNALS ? n - TALLY_SIGNALS : 0; i < n; i++)
-                tally_begin(&worker->tally, &entries[i]->signal, live ? worker->n_conns : 0, live,
+                tally_begin(&worker->tally, &entries[i]->signal,
+                            live ? audiences_reach(worker->audiences, entries[i]->to) : 0, live,
                             worker->now_ms, wall_ms);
 }
 
@@ -117,6 +118,7 @@ static void run_install(struct letter *letter, void *owner)
                 base.tag = news->entries[0]->prev_tag;
         }
         ring_install(after, &base, snapshot_parent(news->snapshot));
+        audiences_forget(worker->audiences);
         push_all(after, news);
         tally_installed(worker, news, ring_head(before));
         for (uint32_t i = 0; i < worker->n_conns; i++)

@@ -28,7 +28,8 @@ static struct signal sample(void)
 
 static char *published(const struct signal *signal, uint64_t prev)
 {
-        char token[TOKEN_TEXT_MAX + 1], prev_text[17], *body = entry_format_body(signal), *message;
+        char token[TOKEN_TEXT_MAX + 1], prev_text[17], *body = entry_format_body(signal, NULL),
+                                                       *message;
 
         token_format(&signal->token, token);
         token_hex(prev, prev_text);
@@ -40,7 +41,7 @@ static char *published(const struct signal *signal, uint64_t prev)
 /* Not memcmp: between and behind the texts there may be anything. */
 static void assert_same(const struct signal *a, const struct signal *b)
 {
-        char *a_body = entry_format_body(a), *b_body = entry_format_body(b);
+        char *a_body = entry_format_body(a, NULL), *b_body = entry_format_body(b, NULL);
 
         cr_assert(token_equal(&a->token, &b->token));
         cr_assert(eq(str, a_body, b_body));
@@ -71,7 +72,7 @@ Test(entry, what_is_published_reads_back_as_it_was)
 Test(entry, the_log_and_the_message_give_the_same_entry)
 {
         struct signal signal = sample();
-        char tag[17], prev[17], *body = entry_format_body(&signal);
+        char tag[17], prev[17], *body = entry_format_body(&signal, NULL);
         struct entry *entry;
 
         token_hex(signal.token.tag, tag);
@@ -102,7 +103,7 @@ Test(entry, the_record_comes_along_in_both_forms)
                 { "\n{\"id\":\"final\"}", record },
         };
         struct signal signal = sample();
-        char tag[17], *body = entry_format_body(&signal), *plain = published(&signal, 99);
+        char tag[17], *body = entry_format_body(&signal, NULL), *plain = published(&signal, 99);
         struct entry *entry;
 
         for (size_t i = 0; i < countof(table); i++) {
@@ -129,6 +130,41 @@ Test(entry, the_record_comes_along_in_both_forms)
         entry_drop_record(entry);
         cr_assert(entry->record == NULL);
         entry_unref(entry);
+        free(body);
+        free(plain);
+}
+
+Test(entry, whom_it_is_for_comes_along_but_not_in_its_frames)
+{
+        struct signal signal = sample();
+        char tag[17], *plain = entry_format_body(&signal, NULL), *body, *again;
+        struct entry *entry, *everyone = entry_create(&signal, 99, NULL);
+
+        cr_assert(ge(int,
+                     asprintf(&body, "%.*s,\"to\":{\"cohorts\":[\"de\",\"fr\"]}}",
+                              (int)strlen(plain) - 1, plain),
+                     0));
+        token_hex(signal.token.tag, tag);
+        cr_assert(eq(int,
+                     entry_parse_fields(signal.token.epoch, signal.token.seq, tag, tag, body,
+                                        strlen(body), NULL, &entry),
+                     OK));
+        cr_assert(target_matches(entry->to, (const char *[TRAITS]){ "de" }));
+        cr_assert(not(target_matches(entry->to, (const char *[TRAITS]){ "at" })));
+        again = entry_format_body(&entry->signal, entry->to);
+        cr_assert(eq(str, again, body));
+        for (unsigned i = 0; i < ENCODINGS; i++) {
+                cr_assert(eq(sz, entry->frames[i]->len, everyone->frames[i]->len));
+                cr_assert(eq(int,
+                             memcmp(entry->frames[i]->data, everyone->frames[i]->data,
+                                    everyone->frames[i]->len),
+                             0));
+                cr_assert(entry->skips[i] != NULL);
+                cr_assert(everyone->skips[i] == NULL, "nobody skips what is for everyone");
+        }
+        entry_unref(entry);
+        entry_unref(everyone);
+        free(again);
         free(body);
         free(plain);
 }
@@ -164,6 +200,10 @@ static const char *const bad_bodies[] = {
         "\"bundle\":\"0\",\"sent\":1}",
         "{\"kind\":\"start\",\"event\":\"e\",\"stage\":\"s\",\"at\":1,\"starts_at\":1,\"version\":1,"
         "\"bundle\":0,\"sent\":1,\"window_ms\":true}",
+        "{\"kind\":\"start\",\"event\":\"e\",\"stage\":\"s\",\"at\":1,\"starts_at\":1,\"version\":1,"
+        "\"bundle\":0,\"sent\":1,\"to\":{}}",
+        "{\"kind\":\"start\",\"event\":\"e\",\"stage\":\"s\",\"at\":1,\"starts_at\":1,\"version\":1,"
+        "\"bundle\":0,\"sent\":1,\"to\":{\"cohorts\":[]}}",
 };
 
 Test(entry, a_body_that_is_not_a_signal_is_refused)

@@ -34,11 +34,11 @@ Test(session, without_a_token_is_told_the_state_as_new)
         cr_assert(eq(int, action.what, DO_HELLO));
         cr_assert(not(action.recovered));
         cr_assert(eq(int, action.reason, RESET_NEW));
-        action = session_next(&session, ring);
+        action = session_next(&session, ring, NULL);
         cr_assert(eq(int, action.what, DO_RESET));
         cr_assert(eq(int, action.reason, RESET_NEW));
         cr_assert(eq(u64, session.cursor, 5));
-        cr_assert(eq(int, session_next(&session, ring).what, DO_NOTHING));
+        cr_assert(eq(int, session_next(&session, ring, NULL).what, DO_NOTHING));
         ring_destroy(ring);
 }
 
@@ -52,13 +52,13 @@ Test(session, resumes_exactly_after_its_token)
         cr_assert(eq(int, action.what, DO_HELLO));
         cr_assert(action.recovered);
         for (seqno seq = 3; seq <= 5; seq++) {
-                action = session_next(&session, ring);
+                action = session_next(&session, ring, NULL);
                 cr_assert(eq(int, action.what, DO_ENTRY));
                 cr_assert(eq(u64, action.seq, seq));
         }
-        cr_assert(eq(int, session_next(&session, ring).what, DO_NOTHING));
+        cr_assert(eq(int, session_next(&session, ring, NULL).what, DO_NOTHING));
         log_push(ring, 6);
-        cr_assert(eq(u64, session_next(&session, ring).seq, 6));
+        cr_assert(eq(u64, session_next(&session, ring, NULL).seq, 6));
         ring_destroy(ring);
 }
 
@@ -85,10 +85,11 @@ Test(session, a_token_that_is_no_place_here_gets_a_reset_that_says_why)
                 cr_assert(eq(int, action.what, DO_HELLO), "row %zu", i);
                 cr_assert(not(action.recovered), "row %zu", i);
                 cr_assert(eq(int, action.reason, table[i].reason), "row %zu", i);
-                action = session_next(&session, ring);
+                action = session_next(&session, ring, NULL);
                 cr_assert(eq(int, action.what, DO_RESET), "row %zu", i);
                 cr_assert(eq(int, action.reason, table[i].reason), "row %zu", i);
-                cr_assert(eq(int, session_next(&session, ring).what, DO_NOTHING), "row %zu", i);
+                cr_assert(eq(int, session_next(&session, ring, NULL).what, DO_NOTHING), "row %zu",
+                          i);
         }
         ring_destroy(ring);
 }
@@ -100,7 +101,7 @@ Test(session, the_oldest_place_still_known_resumes_and_the_one_before_is_trimmed
         struct session session;
 
         cr_assert(join_at(&session, ring, &six, 0).recovered);
-        cr_assert(eq(u64, session_next(&session, ring).seq, 7));
+        cr_assert(eq(u64, session_next(&session, ring, NULL).seq, 7));
         cr_assert(eq(int, join_at(&session, ring, &five, 0).reason, RESET_TRIMMED));
         ring_destroy(ring);
 }
@@ -114,15 +115,15 @@ Test(session, ahead_of_the_node_waits_and_resumes_when_the_node_has_caught_up)
 
         cr_assert(eq(int, action.what, DO_NOTHING));
         cr_assert(eq(int, session.state, SESSION_WAITING));
-        cr_assert(eq(int, session_next(&session, ring).what, DO_NOTHING));
+        cr_assert(eq(int, session_next(&session, ring, NULL).what, DO_NOTHING));
         cr_assert(eq(int, session_retry(&session, ring, false).what, DO_NOTHING));
         log_push(ring, 6);
         action = session_retry(&session, ring, false);
         cr_assert(eq(int, action.what, DO_HELLO));
         cr_assert(action.recovered);
-        cr_assert(eq(int, session_next(&session, ring).what, DO_NOTHING));
+        cr_assert(eq(int, session_next(&session, ring, NULL).what, DO_NOTHING));
         log_push(ring, 7);
-        cr_assert(eq(u64, session_next(&session, ring).seq, 7));
+        cr_assert(eq(u64, session_next(&session, ring, NULL).seq, 7));
         ring_destroy(ring);
 }
 
@@ -136,13 +137,13 @@ Test(session, ahead_is_a_fork_only_when_the_head_is_confirmed_and_never_before)
         join_at(&session, ring, &since, 1000);
         for (int i = 0; i < 100; i++) {
                 cr_assert(eq(int, session_retry(&session, ring, false).what, DO_NOTHING));
-                cr_assert(eq(int, session_next(&session, ring).what, DO_NOTHING));
+                cr_assert(eq(int, session_next(&session, ring, NULL).what, DO_NOTHING));
         }
         action = session_retry(&session, ring, true);
         cr_assert(eq(int, action.what, DO_HELLO));
         cr_assert(not(action.recovered));
         cr_assert(eq(int, action.reason, RESET_FORKED));
-        action = session_next(&session, ring);
+        action = session_next(&session, ring, NULL);
         cr_assert(eq(int, action.what, DO_RESET));
         cr_assert(eq(int, action.reason, RESET_FORKED));
         ring_destroy(ring);
@@ -164,7 +165,7 @@ Test(session, a_token_of_a_later_generation_is_unknown_only_when_the_head_is_con
         cr_assert(eq(int, action.what, DO_HELLO));
         cr_assert(not(action.recovered));
         cr_assert(eq(int, action.reason, RESET_UNKNOWN));
-        cr_assert(eq(int, session_next(&session, ring).what, DO_RESET));
+        cr_assert(eq(int, session_next(&session, ring, NULL).what, DO_RESET));
         ring_destroy(ring);
 }
 
@@ -208,8 +209,8 @@ Test(session, ahead_for_too_long_is_sent_away_without_a_reset)
         action = session_timer(&session, &config, 4000);
         cr_assert(eq(int, action.what, DO_GOAWAY));
         cr_assert(eq(int, action.goaway.reason, GOAWAY_OVERLOAD));
-        cr_assert(
-            eq(int, session_next(&session, ring).what, DO_NOTHING)); /* it has no place here */
+        cr_assert(eq(int, session_next(&session, ring, NULL).what,
+                     DO_NOTHING)); /* it has no place here */
         cr_assert(eq(int, session_retry(&session, ring, true).what, DO_NOTHING));
         action = session_timer(&session, &config, session.due_ms);
         cr_assert(eq(int, action.what, DO_CLOSE));
@@ -228,17 +229,17 @@ Test(session, falling_out_of_the_ring_is_a_reset_once_and_too_slow_the_second_ti
 
         while (seq < 10)
                 log_push(ring, ++seq);
-        action = session_next(&session, ring);
+        action = session_next(&session, ring, NULL);
         cr_assert(eq(int, action.what, DO_RESET));
         cr_assert(eq(int, action.reason, RESET_TRIMMED));
         cr_assert(eq(u64, session.cursor, 10));
-        cr_assert(eq(int, session_next(&session, ring).what, DO_NOTHING));
+        cr_assert(eq(int, session_next(&session, ring, NULL).what, DO_NOTHING));
         while (seq < 20)
                 log_push(ring, ++seq);
-        action = session_next(&session, ring);
+        action = session_next(&session, ring, NULL);
         cr_assert(eq(int, action.what, DO_CLOSE));
         cr_assert(eq(int, action.close, CLOSE_TOO_SLOW));
-        cr_assert(eq(int, session_next(&session, ring).what, DO_NOTHING));
+        cr_assert(eq(int, session_next(&session, ring, NULL).what, DO_NOTHING));
         ring_destroy(ring);
 }
 
@@ -249,7 +250,7 @@ Test(session, the_last_entry_that_is_kept_is_no_overflow)
         struct session session;
 
         join_at(&session, ring, &since, 0);
-        cr_assert(eq(u64, session_next(&session, ring).seq, 3));
+        cr_assert(eq(u64, session_next(&session, ring, NULL).seq, 3));
         cr_assert(eq(int, session.overflows, 0));
         ring_destroy(ring);
 }
@@ -261,11 +262,14 @@ Test(session, frames_that_did_not_begin_are_given_out_again)
         struct session session;
 
         join_at(&session, ring, &since, 0);
-        session_next(&session, ring);
-        session_next(&session, ring);
-        session_next(&session, ring);
-        session_rewind(&session, 2);
-        cr_assert(eq(u64, session_next(&session, ring).seq, 3));
+        session_next(&session, ring, NULL);
+
+        struct session_place place = session_place(&session);
+
+        session_next(&session, ring, NULL);
+        session_next(&session, ring, NULL);
+        session_rewind(&session, place);
+        cr_assert(eq(u64, session_next(&session, ring, NULL).seq, 3));
         ring_destroy(ring);
 }
 
@@ -316,7 +320,7 @@ Test(session, a_new_install_keeps_who_is_on_its_history_and_resets_the_others)
 
                 session.cursor = table[i].cursor;
                 session_rejudge(&session, before, table[i].after);
-                action = session_next(&session, table[i].after);
+                action = session_next(&session, table[i].after, NULL);
                 if (table[i].reset >= 0) {
                         cr_assert(eq(int, action.what, DO_RESET), "row %zu", i);
                         cr_assert(eq(int, (int)action.reason, table[i].reset), "row %zu", i);
@@ -343,7 +347,7 @@ Test(session, a_place_that_left_the_ring_before_an_install_is_trimmed)
 
         session.cursor = 3; /* of which `before` no longer knows the tag */
         session_rejudge(&session, before, after);
-        cr_assert(eq(int, session_next(&session, after).reason, RESET_TRIMMED));
+        cr_assert(eq(int, session_next(&session, after, NULL).reason, RESET_TRIMMED));
         ring_destroy(before);
         ring_destroy(after);
 }
@@ -406,7 +410,7 @@ Test(session, never_backwards_never_a_gap_whatever_the_log_does)
                                 ring_destroy(ring);
                                 ring = spare;
                         } else { /* the socket takes one more */
-                                struct session_action action = session_next(&session, ring);
+                                struct session_action action = session_next(&session, ring, NULL);
 
                                 if (action.what == DO_ENTRY) {
                                         const struct entry *entry = ring_at(ring, action.seq);
@@ -515,9 +519,9 @@ Test(session, at_the_end_of_its_lifetime_it_is_asked_to_come_back_then_closed)
         action = session_timer(&session, &no_pings, 60000);
         cr_assert(eq(int, action.what, DO_GOAWAY));
         cr_assert(eq(int, action.goaway.reason, GOAWAY_RECYCLE));
-        session_next(&session, ring); /* the reset that it still was to get */
+        session_next(&session, ring, NULL); /* the reset that it still was to get */
         log_push(ring, 2);
-        cr_assert(eq(u64, session_next(&session, ring).seq, 2)); /* no gap until the end */
+        cr_assert(eq(u64, session_next(&session, ring, NULL).seq, 2)); /* no gap until the end */
         cr_assert(eq(u32, session.due_ms, 60000 + SESSION_RECYCLE_MS + SESSION_LEAVE_WAIT_MS));
         action = session_timer(&session, &no_pings, session.due_ms);
         cr_assert(eq(int, action.what, DO_CLOSE));
@@ -653,7 +657,7 @@ Test(session, an_ack_counts_up_to_what_was_sent_and_never_down)
         for (size_t i = 0; i < countof(table); i++) {
                 const struct message ack = { .type = MESSAGE_ACK, .ack = { .seq = table[i].ack } };
 
-                struct session_action action = session_message(&session, &ack, ring, 0);
+                struct session_action action = session_message(&session, &ack, ring, NULL, 0);
 
                 cr_assert(eq(u64, session.acked, table[i].acked), "row %zu", i);
                 if (table[i].from == table[i].acked) {
@@ -671,7 +675,7 @@ static struct session_action ack_of(struct session *session, const struct ring *
 {
         const struct message ack = { .type = MESSAGE_ACK, .ack = { .seq = seq } };
 
-        return session_message(session, &ack, ring, 0);
+        return session_message(session, &ack, ring, NULL, 0);
 }
 
 Test(session, a_reset_leaves_nothing_to_acknowledge_before_it)
@@ -681,10 +685,10 @@ Test(session, a_reset_leaves_nothing_to_acknowledge_before_it)
         struct session_action action;
 
         session_join(&session, &config, ring, NULL, false, 0, 0);
-        cr_assert(eq(int, session_next(&session, ring).what, DO_RESET));
+        cr_assert(eq(int, session_next(&session, ring, NULL).what, DO_RESET));
         cr_assert(eq(int, ack_of(&session, ring, 5).what, DO_NOTHING));
         log_push(ring, 6);
-        cr_assert(eq(int, session_next(&session, ring).what, DO_ENTRY));
+        cr_assert(eq(int, session_next(&session, ring, NULL).what, DO_ENTRY));
         action = ack_of(&session, ring, 6);
         cr_assert(eq(int, action.what, DO_ACKED));
         cr_assert(eq(u64, action.acked_from, 5));
@@ -709,7 +713,7 @@ Test(session, who_resumes_acknowledges_what_came_after_and_its_own_place_if_that
                         cr_assert(eq(u64, action.seq, 3));
                         cr_assert(eq(int, ack_of(&session, ring, 3).what, DO_NOTHING), "once");
                 }
-                while (session_next(&session, ring).what == DO_ENTRY)
+                while (session_next(&session, ring, NULL).what == DO_ENTRY)
                         ;
                 action = ack_of(&session, ring, 5);
                 cr_assert(eq(int, action.what, DO_ACKED));
@@ -725,7 +729,7 @@ Test(session, asked_for_the_time_it_answers)
         const struct message time = { .type = MESSAGE_TIME, .time = { .t0 = -42 } };
         struct ring *ring = log_ring(8, 0, 5);
         struct session session = live_session(ring);
-        struct session_action action = session_message(&session, &time, ring, 0);
+        struct session_action action = session_message(&session, &time, ring, NULL, 0);
 
         cr_assert(eq(int, action.what, DO_TIME));
         cr_assert(eq(i64, action.t0, -42));
@@ -743,7 +747,7 @@ Test(session, what_only_nodes_say_ends_the_session)
 
         for (size_t i = 0; i < countof(table); i++) {
                 struct session session = live_session(ring);
-                struct session_action action = session_message(&session, &table[i], ring, 0);
+                struct session_action action = session_message(&session, &table[i], ring, NULL, 0);
 
                 cr_assert(eq(int, action.what, DO_CLOSE), "row %zu", i);
                 cr_assert(eq(int, action.close, CLOSE_BAD_DATA), "row %zu", i);

@@ -55,8 +55,8 @@ Test(tally, counts_each_frame_and_each_ack_once)
         begin(tally, 1, 3);
         for (int i = 0; i < 3; i++)
                 tally_written(tally, 1, i != 2, MONO_MS + 10);
-        tally_acked(tally, 0, 1, 0, MONO_MS + 900);
-        tally_acked(tally, 0, 1, 0, MONO_MS + 900);
+        tally_acked(tally, 0, 1, 0, 0, MONO_MS + 900);
+        tally_acked(tally, 0, 1, 0, 0, MONO_MS + 900);
         part = take(tally, 1);
         cr_assert(eq(u64, part.token.tag, 8));
         cr_assert(eq(u32, part.connected, 3));
@@ -93,7 +93,7 @@ Test(tally, an_ack_of_many_counts_for_each_and_the_moment_for_the_last_alone)
 
         for (seqno seq = 1; seq <= 3; seq++)
                 begin(tally, seq, 1);
-        tally_acked(tally, 1, 3, SENT_MS + 40, MONO_MS + 2000);
+        tally_acked(tally, 1, 3, 0, SENT_MS + 40, MONO_MS + 2000);
         cr_assert(eq(sz, tally_take(tally, parts, 3), 3));
         cr_assert(zero(u32, parts[0].acked));
         cr_assert(eq(u32, parts[1].acked, 1));
@@ -103,7 +103,7 @@ Test(tally, an_ack_of_many_counts_for_each_and_the_moment_for_the_last_alone)
         cr_assert(eq(u32, parts[2].acked, 1));
         cr_assert(eq(u32, parts[2].said, 1));
         cr_assert(eq(u32, parts[2].acted.max_ms, 40), "when it said it acted");
-        tally_acked(tally, 1, 3, 0, MONO_MS + 2000);
+        tally_acked(tally, 1, 3, 0, 0, MONO_MS + 2000);
         cr_assert(eq(u32, take(tally, 2).acted.max_ms, 2000),
                   "it names no moment: when its ack came");
         free(tally);
@@ -132,7 +132,7 @@ Test(tally, a_moment_is_believed_only_if_it_is_plausible)
 
                 signal.state.at += 500; /* to be acted on half a second later */
                 tally_begin(tally, &signal, 1, true, MONO_MS, SENT_MS);
-                tally_acked(tally, 0, 1, rows[i].activated_at, MONO_MS + 2000);
+                tally_acked(tally, 0, 1, 0, rows[i].activated_at, MONO_MS + 2000);
                 part = take(tally, 1);
                 cr_assert(eq(u32, part.said, rows[i].said), "row %zu", i);
                 cr_assert(eq(u32, part.acted.max_ms, rows[i].acted_ms), "row %zu", i);
@@ -148,7 +148,7 @@ Test(tally, an_ack_before_the_moment_to_act_says_nothing_of_acting)
 
         signal.state.at += 10000;
         tally_begin(tally, &signal, 1, true, MONO_MS, SENT_MS);
-        tally_acked(tally, 0, 1, 0, MONO_MS + 2000);
+        tally_acked(tally, 0, 1, 0, 0, MONO_MS + 2000);
         part = take(tally, 1);
         cr_assert(eq(u32, part.acked, 1));
         cr_assert(zero(u32, part.acted.n));
@@ -179,7 +179,7 @@ Test(tally, only_the_newest_64_are_counted_for)
         tally_take(tally, (struct report_part[TALLY_SIGNALS]){ 0 }, TALLY_SIGNALS);
         tally_written(tally, 36, true, MONO_MS);
         cr_assert(zero(uint, tally->n_news), "out of the 64");
-        tally_acked(tally, 0, 100, 0, MONO_MS);
+        tally_acked(tally, 0, 100, 0, 0, MONO_MS);
         cr_assert(eq(uint, tally->n_news, TALLY_SIGNALS));
         cr_assert(eq(u32, take(tally, 37).acked, 1));
         free(tally);
