@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "fanout/fanout_metrics.h"
+#include "fanout/starter.h"
 #include "fanout/writer.h"
 #include "gateway/embedded_redis.h"
 #include "gateway/gateway_metrics.h"
@@ -37,6 +38,7 @@ struct kickoffd {
         struct embedded_redis *redis;
         struct node *node;
         struct writer *writer;
+        struct starter *starter; /* of whoever takes changes */
         struct admin *admin;
         struct event *on_int, *on_term, *drain_tick;
         struct leaving *leaving;
@@ -190,9 +192,9 @@ static enum err start_admin(struct kickoffd *k, const char **ret_why)
                 .why_not_writable = why_not_writable,
                 .refresh_ms = refresh_ms,
                 .name = k->options.name,
+                .courier = node_courier(k->node),
                 .on_order = on_order,
                 .owner = k,
-                .courier = node_courier(k->node),
         };
         const struct writer_options writer = { .primary = node_primary(k->node),
                                                .ns = k->options.ns,
@@ -204,6 +206,13 @@ static enum err start_admin(struct kickoffd *k, const char **ret_why)
         if (!k->options.has_admin)
                 return OK;
         err = writer_create(k->base, &writer, &k->writer);
+        if (err != OK)
+                return err;
+        err =
+            starter_create(k->base,
+                           &(struct starter_options){ node_follower(k->node), node_primary(k->node),
+                                                      k->writer, k->options.name },
+                           &k->starter);
         if (err != OK)
                 return err;
         options.writer = k->writer;
@@ -242,6 +251,7 @@ static void stop(struct kickoffd *k)
         admin_destroy(k->admin);
         if (k->writer)
                 writer_destroy(k->writer);
+        starter_destroy(k->starter);
         node_destroy(k->node);
         leaving_destroy(k->leaving);
         embedded_redis_stop(k->redis);

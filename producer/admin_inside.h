@@ -12,6 +12,7 @@
 
 #include "base/httpd.h"
 #include "producer/admin.h"
+#include "fanout/audit.h"
 #include "fanout/event.h"
 #include "producer/input.h"
 
@@ -62,11 +63,22 @@ void reply_view(struct httpd_request *request, int status,
 #define REPLY_REQUEST_PATH_MAX (16 + 3 * REQUEST_KEY_MAX)
 void reply_request_path(const char *key, char out[REPLY_REQUEST_PATH_MAX + 1]);
 
+/* --- routes_audit.c: the trail ------------------------------------------------------------------
+ */
+
+/* Who asks, from where; `body` is what was asked, NULL = nothing. */
+void audit_note_of(struct httpd_request *request, const char *body, struct audit_note *note);
+/* Something other than a change of an event was done: into the trail. Not waited for. */
+void audit_done(struct admin *admin, const char *kind, enum audit_subject subject, const char *name,
+                const struct audit_note *note);
+
 /* --- guard.c: each answers by itself if not ----------------------------------------------------
  */
 
 bool guard_read(struct admin *admin, struct httpd_request *request);
 bool guard_write(struct admin *admin, struct httpd_request *request);
+bool guard_change(struct admin *admin, struct httpd_request *request,
+                  bool *ret_dry_run); /* of an event; a dry run is refused as it would be in earnest */
 bool guard_order(struct admin *admin, struct httpd_request *request); /* a leaving node takes them, too */
 const char *guard_event(struct httpd_request *request); /* placeholder 0 as an event id, or NULL */
 

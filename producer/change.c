@@ -4,7 +4,8 @@
  *
  * Happy path: change_take reads everything while the request is at hand -> writer_submit ->
  * on_outcome answers. The writer tells an outcome in time whatever Redis does, so nothing is timed
- * in here. */
+ * in here. A dry run (?dry_run=1) takes the same way up to where the writer would append; then the
+ * nodes are read, to say whom it would reach (reach.h). Since that comes on top, it is timed. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "fanout/presence.h"
 #include "producer/admin_inside.h"
+#include "producer/reach.h"
 #include "producer/view.h"
 
 struct ask {                    /* one change under way */
@@ -21,7 +24,17 @@ struct ask {                    /* one change under way */
         char shown_key[REQUEST_KEY_MAX + 1]; /* as the producer wrote it */
         char reason[INPUT_REASON_MAX + 1];
         char peer[64];
+        struct audit_note note;
+        struct target *to;  /* NULL: for everyone */
+        struct event event; /* a dry run's, as it would be */
+        enum signal_kind told;
 };
+
+static void ask_free(struct ask *ask)
+{
+        target_destroy(ask->to);
+        free(ask);
+}
 
 /* --- answers ------------------------------------------------------------------------------- */
 
@@ -119,9 +132,10 @@ static void answer_unknown(struct ask *ask, const char *why)
 static void answer_not_done(struct ask *ask, const char *slug, const char *title, const char *why)
 {
         httpd_add_header(ask->pending.request, "Retry-After", "2");
-        httpd_reply_problem(ask->pending.request, 503, slug, title,
-                            why != NULL && why[0] != '\0' ? why : "Nothing was done. Try again.",
-                            json_pack("{s:s}", "request_key", ask->shown_key));
+        httpd_reply_problem(
+            ask->pending.request, 503, slug, title,
+            why != NULL && why[0] != '\0' ? why : "Nothing was done. Try again.",
+            ask->change.dry_run ? NULL : json_pack("{s:s}", "request_key", ask->shown_key));
 }
 
 static void answer(struct ask *ask, const struct outcome *outcome)
@@ -153,6 +167,8 @@ static void answer(struct ask *ask, const struct outcome *outcome)
         case OUTCOME_FAILED:
                 answer_not_done(ask, "redis-refused", "Redis refused", outcome->why);
                 break;
+        case OUTCOME_POSSIBLE:
+                break; /* on_presence answers */
         }
 }
 
@@ -175,6 +191,13 @@ static void tell(const struct ask *ask, const struct outcome *outcome)
         bool has_why = why != NULL && why[0] != '\0';
         const char *kind = command_kind_name[ask->change.command.kind];
 
+        if (ask->change.dry_run) {
+                log_debug("CHANGE-POSSIBLE", "event=%s kind=%s peer=%s possible=%d%s%s",
+                          log_quote(ask->change.event), kind, ask->peer,
+                          outcome->kind == OUTCOME_POSSIBLE, has_why ? " why=" : "",
+                          has_why ? log_quote(why) : "");
+                return;
+        }
         if (is_done)
                 log_info(id[outcome->kind],
                          "event=%s kind=%s seq=%" PRIu64 " version=%" PRIu64
@@ -193,17 +216,55 @@ static void tell(const struct ask *ask, const struct outcome *outcome)
 
 /* --- under way ----------------------------------------------------------------------------- */
 
+static void end(struct ask *ask)
+{
+        pending_finish(&ask->pending);
+        ask_free(ask);
+}
+
+static void on_presence(void *owner, enum err err, const struct presence *nodes, size_t n)
+{
+        struct ask *ask = owner;
+
+        if (pending_is_open(&ask->pending)) {
+                if (err != OK)
+                        reply_redis(ask->pending.request, err);
+                else
+                        reply_view(
+                            ask->pending.request, 200,
+                            view_dry_run(ask->told, &ask->event, reach_of(nodes, n, ask->to)));
+                pending_answered(&ask->pending);
+        }
+        end(ask);
+}
+
+/* It could be done now: whom would it reach? */
+static void ask_presence(struct ask *ask, const struct outcome *outcome)
+{
+        const struct admin_options *options = &ask->pending.admin->options;
+        enum err err;
+
+        ask->event = outcome->event;
+        ask->told = outcome->told;
+        err = presence_read(options->redis, options->ns, clock_wall_ms(), on_presence, ask);
+        if (err != OK)
+                on_presence(ask, err, NULL, 0);
+}
+
 static void on_outcome(void *owner, const struct outcome *outcome)
 {
         struct ask *ask = owner;
 
         tell(ask, outcome);
         if (pending_is_open(&ask->pending)) {
+                if (outcome->kind == OUTCOME_POSSIBLE) {
+                        ask_presence(ask, outcome);
+                        return;
+                }
                 answer(ask, outcome);
                 pending_answered(&ask->pending);
         }
-        pending_finish(&ask->pending);
-        free(ask);
+        end(ask);
 }
 
 /* --- reading the request ------------------------------------------------------------------- */
@@ -224,6 +285,31 @@ static bool read_if_match(struct httpd_request *request, struct change *change,
         return true;
 }
 
+/* Besides its own members, every change takes those that say whom it is for. */
+static bool only_known(const json_t *object, const struct action *action, struct fault *fault)
+{
+        const char *names[countof(action->members) + 2];
+        size_t n = 0;
+
+        while (n < action->n_members) {
+                names[n] = action->members[n];
+                n++;
+        }
+        names[n++] = "cohorts";
+        names[n++] = "attributes";
+        return input_known(object, names, n, fault);
+}
+
+/* For the audit trail. Without memory for what was asked, the rest will do. */
+static void note_request(const json_t *object, struct httpd_request *request,
+                         struct audit_note *note)
+{
+        char *body = json_dumps(object, JSON_COMPACT);
+
+        audit_note_of(request, body, note);
+        free(body);
+}
+
 /* `object` is the body. */
 static bool read_change(struct ask *ask, const struct action *action, const json_t *object,
                         struct httpd_request *request, struct event *record, struct fault *fault)
@@ -234,12 +320,16 @@ static bool read_change(struct ask *ask, const struct action *action, const json
         char path[EVENT_ID_MAX + 32];
 
         change->command.kind = action->kind;
-        if (!input_known(object, action->members, action->n_members, fault) ||
+        if (!only_known(object, action, fault) ||
             !read_if_match(request, change, &if_match, fault) ||
+            !input_target(object, &ask->to, fault) ||
             (action->kind == COMMAND_DELAY &&
              !input_text(object, "reason", false, INPUT_REASON_MAX, &reason, fault)) ||
             !action->read(object, change, record, fault))
                 return false;
+        change->to = ask->to;
+        change->note = &ask->note;
+        note_request(object, request, &ask->note);
         if (reason != NULL)
                 strcpy(ask->reason, reason);
         if (action->kind == COMMAND_CREATE)
@@ -266,8 +356,9 @@ static void submit(struct ask *ask, struct admin *admin, struct httpd_request *r
         enum err err;
 
         choose_window(&ask->change.command, &admin->options);
-        if (!pending_start(&ask->pending, admin, request, NULL)) {
-                free(ask);
+        if (!pending_start(&ask->pending, admin, request,
+                           ask->change.dry_run ? pending_read_late : NULL)) {
+                ask_free(ask);
                 return;
         }
         err = writer_submit(admin->options.writer, &ask->change, clock_wall_ms(), on_outcome, ask);
@@ -288,10 +379,11 @@ void change_take(struct admin *admin, struct httpd_request *request, const struc
         struct event record = { 0 };
         struct ask *ask = NULL;
         json_t *object = NULL;
+        bool dry_run, has_key;
         struct fault fault;
         size_t len;
 
-        if (!guard_write(admin, request))
+        if (!guard_change(admin, request, &dry_run))
                 return;
         if (action->kind != COMMAND_CREATE) {
                 event = guard_event(request);
@@ -305,14 +397,16 @@ void change_take(struct admin *admin, struct httpd_request *request, const struc
         }
         strcpy(ask->change.event, event);
         snprintf(ask->peer, sizeof(ask->peer), "%s", httpd_peer(request));
+        ask->change.dry_run = dry_run;
         body = httpd_body(request, &len);
-        if (!input_key(key, ask->change.request_key, &fault) ||
+        has_key = !dry_run || key != NULL; /* what changes nothing needs none */
+        if ((has_key && !input_key(key, ask->change.request_key, &fault)) ||
             !input_parse(body, len, httpd_header(request, "Content-Type"), &object, &fault) ||
             !read_change(ask, action, object, request, &record, &fault)) {
                 reply_fault(request, &fault);
-                free(ask);
+                ask_free(ask);
         } else {
-                snprintf(ask->shown_key, sizeof(ask->shown_key), "%s", key);
+                snprintf(ask->shown_key, sizeof(ask->shown_key), "%s", has_key ? key : "");
                 submit(ask, admin, request);
         }
         json_decref(object);

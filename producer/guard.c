@@ -31,33 +31,56 @@ static const char *why_not_writable(const struct admin *admin)
         return why != NULL && why[0] != '\0' ? why : NULL;
 }
 
-bool guard_order(struct admin *admin, struct httpd_request *request)
+static bool guard_dry_run(struct httpd_request *request, bool *ret_dry_run)
 {
         const char *dry_run = httpd_query(request, "dry_run");
         struct fault fault;
 
-        if (!guard_read(admin, request))
+        *ret_dry_run = dry_run != NULL && strcmp(dry_run, "1") == 0;
+        if (dry_run == NULL || *ret_dry_run || strcmp(dry_run, "0") == 0)
+                return true;
+        fault_set(&fault, 400, "invalid-parameter", "Invalid parameter",
+                  "`dry_run` is 1, or 0 to do it in earnest. Nothing was done.");
+        reply_fault(request, &fault);
+        return false;
+}
+
+bool guard_order(struct admin *admin, struct httpd_request *request)
+{
+        struct fault fault;
+        bool dry_run;
+
+        if (!guard_read(admin, request) || !guard_dry_run(request, &dry_run))
                 return false;
-        if (dry_run == NULL || strcmp(dry_run, "0") == 0)
+        if (!dry_run)
                 return true;
         fault_set(&fault, 501, "not-yet", "Not in this version",
-                  "`dry_run` is not in this version. Nothing was done.");
+                  "`dry_run` is only for changes of events. Nothing was done.");
+        reply_fault(request, &fault);
+        return false;
+}
+
+static bool guard_writable(struct admin *admin, struct httpd_request *request)
+{
+        const char *why = why_not_writable(admin);
+        struct fault fault;
+
+        if (why == NULL)
+                return true;
+        fault_set(&fault, 503, "writes-refused", "Changes are refused", "%s", why);
         reply_fault(request, &fault);
         return false;
 }
 
 bool guard_write(struct admin *admin, struct httpd_request *request)
 {
-        const char *why = why_not_writable(admin);
-        struct fault fault;
+        return guard_order(admin, request) && guard_writable(admin, request);
+}
 
-        if (why == NULL)
-                return guard_order(admin, request);
-        if (!guard_read(admin, request))
-                return false;
-        fault_set(&fault, 503, "writes-refused", "Changes are refused", "%s", why);
-        reply_fault(request, &fault);
-        return false;
+bool guard_change(struct admin *admin, struct httpd_request *request, bool *ret_dry_run)
+{
+        return guard_read(admin, request) && guard_dry_run(request, ret_dry_run) &&
+               guard_writable(admin, request);
 }
 
 const char *guard_event(struct httpd_request *request)

@@ -3,6 +3,7 @@
 #include "producer/input.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "fanout/starter.h"
 #include "prefetch/bundle.h"
 
 #define HASHED_PREFIX "sha256:"
@@ -75,12 +77,6 @@ bool input_parse(const char *body, size_t len, const char *content_type, json_t 
         return true;
 }
 
-static bool is_announced(const char *name)
-{
-        return strcmp(name, "cohorts") == 0 || strcmp(name, "attributes") == 0 ||
-               strcmp(name, "dry_run") == 0;
-}
-
 static bool is_one_of(const char *name, const char *const *names, size_t n)
 {
         for (size_t i = 0; i < n; i++) {
@@ -110,9 +106,14 @@ static void refuse_member(const char *name, const char *const *names, size_t n, 
         for (size_t i = 0; i < n; i++)
                 buf_printf(&known, "%s%s", i > 0 ? ", " : "", names[i]);
         check(!known.failed);
-        fault_set(fault, 400, "unknown-member", "Unknown member",
-                  "There is no member `%s` here. Known: %s.", shown(name, safe),
-                  n > 0 ? list : "none");
+        if (strcmp(name, "dry_run") == 0)
+                fault_set(fault, 400, "unknown-member", "Unknown member",
+                          "`dry_run` is no member of the body: add ?dry_run=1 to the path. Nothing "
+                          "was done.");
+        else
+                fault_set(fault, 400, "unknown-member", "Unknown member",
+                          "There is no member `%s` here. Known: %s.", shown(name, safe),
+                          n > 0 ? list : "none");
 }
 
 bool input_known(const json_t *object, const char *const *names, size_t n, struct fault *fault)
@@ -126,13 +127,7 @@ bool input_known(const json_t *object, const char *const *names, size_t n, struc
 
                 if (is_one_of(name, names, n))
                         continue;
-                if (is_announced(name))
-                        fault_set(fault, 501, "not-yet", "Not in this version",
-                                  "`%s` is not in this version: targeting some devices and dry "
-                                  "runs come later. Nothing was done.",
-                                  name);
-                else
-                        refuse_member(name, names, n, fault);
+                refuse_member(name, names, n, fault);
                 return false;
         }
         return true;
@@ -205,6 +200,29 @@ bool input_bool(const json_t *object, const char *name, bool *ret_value, struct 
         return true;
 }
 
+bool input_target(const json_t *object, struct target **ret_target, struct fault *fault)
+{
+        const char *why = "";
+
+        switch (target_parse(json_object_get(object, "cohorts"),
+                             json_object_get(object, "attributes"), ret_target, &why)) {
+        case OK:
+        case ERR_NOT_FOUND: /* for everyone */
+                return true;
+        case ERR_NOMEM:
+                fault_set(fault, 503, "out-of-memory", "Out of memory",
+                          "Nothing was done. Try again.");
+                return false;
+        default:
+                fault_set(fault, 400, "invalid-field", "Invalid field",
+                          "%s. Leave `cohorts` and `attributes` out to tell every device. Nothing "
+                          "was done.",
+                          why);
+                fault->detail[0] = (char)toupper((unsigned char)fault->detail[0]);
+                return false;
+        }
+}
+
 /* --- headers ------------------------------------------------------------------------------- */
 
 static bool is_printable(const char *text)
@@ -212,6 +230,11 @@ static bool is_printable(const char *text)
         while (*text > ' ' && *text <= '~')
                 text++;
         return *text == '\0';
+}
+
+static bool begins_with(const char *text, const char *prefix)
+{
+        return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
 bool input_key(const char *header, char key[REQUEST_KEY_MAX + 1], struct fault *fault)
@@ -232,8 +255,8 @@ bool input_key(const char *header, char key[REQUEST_KEY_MAX + 1], struct fault *
                           REQUEST_KEY_MAX);
                 return false;
         }
-        if (name_is_valid(header, len, REQUEST_KEY_MAX) &&
-            strncmp(header, HASHED_PREFIX, strlen(HASHED_PREFIX)) != 0) {
+        if (name_is_valid(header, len, REQUEST_KEY_MAX) && !begins_with(header, HASHED_PREFIX) &&
+            !begins_with(header, STARTER_KEY_PREFIX)) {
                 memcpy(key, header, len + 1);
         } else {
                 strcpy(key, HASHED_PREFIX);

@@ -30,7 +30,7 @@ void fault_set(struct fault *fault, int status, const char *slug, const char *ti
 /* An absent or empty body is an empty object. The reference is the caller's. */
 bool input_parse(const char *body, size_t len, const char *content_type, json_t **ret_object,
                  struct fault *fault);
-/* Only these members may be there. What is announced for later versions is refused as 501. */
+/* Only these members may be there. */
 bool input_known(const json_t *object, const char *const *names, size_t n, struct fault *fault);
 /* *ret_text stays NULL if an optional one is absent; borrowed from `object`. */
 bool input_text(const json_t *object, const char *name, bool is_required, size_t max,
@@ -41,11 +41,15 @@ bool input_duration(const json_t *object, const char *name, bool *ret_has, int64
                     struct fault *fault);
 bool input_bool(const json_t *object, const char *name, bool *ret_value, struct fault *fault);
 
+/* `cohorts` and `attributes`; *ret_target stays NULL if it is for everyone, else it is the caller's. */
+bool input_target(const json_t *object, struct target **ret_target, struct fault *fault);
+
 /* --- headers -----------------------------------------------------------------------------------
  */
 
 /* The key as it goes into Redis: as it is if it is a name (proto/names.h), else as "sha256:" and
- * the hash, so that any printable key works and none can reach another's. */
+ * the hash, so that any printable key works and none can reach another's, nor the starter's
+ * (fanout/starter.h). */
 bool input_key(const char *header, char key[REQUEST_KEY_MAX + 1], struct fault *fault);
 
 struct if_match {

@@ -4,6 +4,7 @@
  *
  * PUT: event read (does it exist, is it over?) -> draft written -> answer. Putting the same bytes
  * twice is the same as once, so it needs no request key. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,6 +98,17 @@ static void put_late(struct pending *pending)
                 reply_redis(pending->request, ERR_TIMEOUT);
 }
 
+static void audit_draft(const struct work *work)
+{
+        struct audit_note note;
+        char what[COHORT_MAX + 128];
+
+        snprintf(what, sizeof(what), "{\"cohort\":\"%s\",\"size\":%u,\"sha256\":\"%s\"}",
+                 work->row.cohort, work->row.size, work->row.sha256);
+        audit_note_of(work->pending.request, what, &note);
+        audit_done(work->pending.admin, "draft", AUDIT_EVENT, work->event, &note);
+}
+
 static void answer_put(struct work *work, enum err err, const char *why)
 {
         struct httpd_request *request = work->pending.request;
@@ -110,6 +122,7 @@ static void answer_put(struct work *work, enum err err, const char *why)
                 httpd_add_header(request, "Retry-After", "2");
                 httpd_reply_problem(request, 503, "redis-refused", "Redis refused", why, NULL);
         } else {
+                audit_draft(work);
                 view = view_row(&work->row);
                 if (view != NULL)
                         (void)json_object_set_new(view, "event", json_string(work->event));

@@ -4,6 +4,7 @@
  * another when it reads the order, within a second. Asked twice is asked once: who drains already
  * is answered as it is, and goes on. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,14 @@ static void end(struct draining *draining)
 
 static void accept_order(struct draining *draining)
 {
+        const struct order *order = &draining->order;
+        struct audit_note note;
+        char what[64];
+
+        snprintf(what, sizeof(what), "{\"within_ms\":%u,\"rate\":%u}", order->within_ms,
+                 order->rate);
+        audit_note_of(draining->pending.request, what, &note);
+        audit_done(draining->pending.admin, "drain", AUDIT_NODE, draining->name, &note);
         reply_view(draining->pending.request, 202, json_incref(draining->answer));
         pending_answered(&draining->pending);
 }

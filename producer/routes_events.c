@@ -54,12 +54,6 @@ static bool read_create(const json_t *object, struct change *change, struct even
                           "`starts_at` is required: the planned start as an RFC 3339 time.");
                 return false;
         }
-        if (record->auto_start) {
-                fault_set(fault, 501, "not-yet", "Not in this version",
-                          "`auto_start` is not in this version: send POST /v1/events/ID/start when "
-                          "the event begins. Nothing was done.");
-                return false;
-        }
         strcpy(record->state.event, id);
         strcpy(record->title, title);
         strcpy(change->event, id);

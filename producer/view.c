@@ -63,6 +63,14 @@ json_t *view_change(const struct token *token, const char *durability, const str
                          view_event(event));
 }
 
+json_t *view_dry_run(enum signal_kind told, const struct event *event, struct reach reach)
+{
+        return json_pack("{s:b, s:s, s:I, s:i, s:I, s:b, s:o}", "dry_run", 1, "would",
+                         signal_kind_name[told], "devices", (json_int_t)reach.devices, "nodes",
+                         (int)reach.nodes, "estimated_ms", (json_int_t)reach.estimated_ms,
+                         "approximate", (int)reach.approximate, "event", view_event(event));
+}
+
 json_t *view_signal(const struct signal *signal)
 {
         const struct event_state *state = &signal->state;
@@ -188,6 +196,28 @@ json_t *view_nodes(const struct presence *nodes, size_t n)
 
         for (size_t i = 0; i < n; i++)
                 array = appended(array, view_node(&nodes[i]));
+        return array;
+}
+
+static json_t *view_audit_entry(const struct audit_entry *entry)
+{
+        json_t *made = json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:s}", "id", entry->id, "at",
+                                 view_time(entry->at), "who", entry->note.who, "kind", entry->kind,
+                                 audit_subject_name[entry->subject], entry->name, "from",
+                                 entry->note.from, "body", entry->note.body);
+
+        if (!entry->is_change)
+                return made;
+        return joined(made, json_pack("{s:I, s:s, s:I}", "seq", (json_int_t)entry->seq, "token",
+                                      entry->token, "version", (json_int_t)entry->version));
+}
+
+json_t *view_audit(const struct audit_entry *entries, size_t n)
+{
+        json_t *array = json_array();
+
+        for (size_t i = 0; i < n; i++)
+                array = appended(array, view_audit_entry(&entries[i]));
         return array;
 }
 

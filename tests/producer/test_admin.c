@@ -657,9 +657,12 @@ Test(admin, what_is_not_understood_is_refused_and_never_ignored)
                 { "/v1/events/cup/start", "{\"reason\":\"x\"}", 400 },
                 { "/v1/events/cup/start", "{", 400 },
                 { "/v1/events/cup/start", "[]", 400 },
-                { "/v1/events/cup/start", "{\"cohorts\":[\"tv\"]}", 501 },
-                { "/v1/events/cup/start", "{\"attributes\":{}}", 501 },
-                { "/v1/events/cup/start?dry_run=1", "", 501 },
+                { "/v1/events/cup/start", "{\"cohorts\":[]}", 400 },
+                { "/v1/events/cup/start", "{\"cohorts\":[\"t v\"]}", 400 },
+                { "/v1/events/cup/start", "{\"attributes\":{}}", 400 },
+                { "/v1/events/cup/start", "{\"attributes\":{\"planet\":[\"mars\"]}}", 400 },
+                { "/v1/events/cup/start?dry_run=yes", "", 400 },
+                { "/v1/events/cup/start", "{\"dry_run\":true}", 400 },
                 { "/v1/events/cup/delay", "{}", 400 },
                 { "/v1/events/cup/delay", "{\"by\":\"1m\",\"starts_at\":\"2031-01-01T00:00:00Z\"}",
                   400 },
@@ -673,8 +676,8 @@ Test(admin, what_is_not_understood_is_refused_and_never_ignored)
                 { "/v1/events",
                   "{\"id\":\"x y\",\"title\":\"t\",\"starts_at\":\"2031-01-01T00:00:00Z\"}", 400 },
                 { "/v1/events",
-                  "{\"id\":\"x\",\"title\":\"t\",\"starts_at\":\"2031-01-01T00:00:00Z\",\"auto_start\":true}",
-                  501 },
+                  "{\"id\":\"x\",\"title\":\"t\",\"starts_at\":\"2031-01-01T00:00:00Z\",\"auto_start\":1}",
+                  400 },
                 { "/v1/events",
                   "{\"id\":\"x\",\"title\":\"t\",\"starts_at\":\"2031-01-01T00:00:00Z\",\"stages\":[1]}",
                   400 },
@@ -691,6 +694,222 @@ Test(admin, what_is_not_understood_is_refused_and_never_ignored)
                                 "Idempotency-Key: q\r\nContent-Type: text/plain\r\n", "{}", 2),
                       415);
         expect_signals("1");
+}
+
+/* --- to some devices only --------------------------------------------------------------------- */
+
+static bool log_has(const char *text)
+{
+        char *entries = test_redis_ask(api.server, "XRANGE", "{" NS "}:log", "-", "+", NULL);
+        bool found = strstr(entries, text) != NULL;
+
+        free(entries);
+        return found;
+}
+
+Test(admin, whom_a_change_is_for_stands_in_the_log_and_makes_it_another_request)
+{
+        static const char to_two[] =
+            "{\"cohorts\":[\"b\",\"a\"],\"attributes\":{\"platform\":[\"tv\"]}}";
+
+        create_cup();
+        EXPECT_STATUS(post_with("/v1/events/cup/refresh", "k", "", to_two), 200);
+        cr_assert(
+            log_has("\"to\":{\"cohorts\":[\"a\",\"b\"],\"attributes\":{\"platform\":[\"tv\"]}}"));
+        EXPECT_STATUS(post_with("/v1/events/cup/refresh", "k", "", to_two), 200);
+        cr_assert(has_header("Idempotent-Replayed: true"));
+        EXPECT_STATUS(post_with("/v1/events/cup/refresh", "k", "", "{\"cohorts\":[\"b\"]}"), 422);
+        EXPECT_STATUS(post_with("/v1/events/cup/refresh", "k", "", ""), 422);
+        expect_signals("2");
+}
+
+Test(admin, every_change_can_be_for_some_devices_only)
+{
+        static const char *const paths[] = { "start", "delay",  "stage", "refresh",
+                                             "end",   "cancel", "reopen" };
+
+        create_cup();
+        for (size_t i = 0; i < countof(paths); i++) {
+                char path[64], body[160];
+
+                snprintf(path, sizeof(path), "/v1/events/cup/%s?dry_run=1", paths[i]);
+                snprintf(body, sizeof(body), "{%s\"cohorts\":[\"a\"]}",
+                         strcmp(paths[i], "delay") == 0   ? "\"by\":\"1m\","
+                         : strcmp(paths[i], "stage") == 0 ? "\"stage\":\"halftime\","
+                                                          : "");
+                post(path, body); /* possible now or not, it is understood */
+                cr_expect(last.status == 200 || last.status == 409, "%s: %s", path, last.body);
+        }
+}
+
+/* --- who did it ------------------------------------------------------------------------------- */
+
+Test(admin, a_producer_cannot_take_a_key_that_nodes_start_events_by)
+{
+        EXPECT_STATUS(
+            post(
+                "/v1/events",
+                "{\"id\":\"cup\",\"title\":\"t\",\"starts_at\":\"2031-01-01T00:00:00Z\",\"auto_start\":true}"),
+            201);
+        EXPECT_MEMBER("event.auto_start", "true");
+        EXPECT_STATUS(post_with("/v1/events/cup/refresh", "auto-start:cup:2", "", ""), 200);
+        char *there = test_redis_ask(api.server, "EXISTS", "{" NS "}:req:auto-start:cup:2", NULL);
+
+        cr_assert(eq(int, atoi(there), 0));
+        free(there);
+        EXPECT_STATUS(get("/v1/requests/auto-start%3Acup%3A2"), 200);
+}
+
+Test(admin, the_audit_trail_has_who_did_what_when_and_from_where)
+{
+        create_cup();
+        EXPECT_STATUS(post_with("/v1/events/cup/start", "k", "Kickoff-Actor: ann@studio\r\n",
+                                "{\"lead\": \"2s\",\"cohorts\":[\"a\"]}"),
+                      200);
+        EXPECT_STATUS(post_with("/v1/events/cup/start", "k", "Kickoff-Actor: bob\r\n",
+                                "{\"lead\": \"2s\",\"cohorts\":[\"a\"]}"),
+                      200);                                   /* a repeat does nothing */
+        EXPECT_STATUS(post("/v1/events/cup/start", ""), 409); /* nor does a refusal */
+        EXPECT_STATUS(post("/v1/events/cup/end?dry_run=1", ""), 200);
+        EXPECT_STATUS(get("/v1/audit"), 200);
+        EXPECT_MEMBER("entries.0.kind", "create");
+        EXPECT_MEMBER("entries.0.who", "");
+        EXPECT_MEMBER("entries.0.event", "cup");
+        EXPECT_MEMBER("entries.0.seq", "1");
+        EXPECT_MEMBER("entries.1.kind", "start");
+        EXPECT_MEMBER("entries.1.who", "ann@studio");
+        EXPECT_MEMBER("entries.1.from", "127.0.0.1");
+        EXPECT_MEMBER("entries.1.body", "{\"lead\":\"2s\",\"cohorts\":[\"a\"]}");
+        EXPECT_MEMBER("entries.1.version", "2");
+        EXPECT_MEMBER("entries.2", "(none)");
+        EXPECT_MEMBER("entries.1.node", "(none)");
+}
+
+Test(admin, drafts_and_orders_are_in_the_audit_trail_too)
+{
+        char next[64], path[128];
+
+        create_cup();
+        EXPECT_STATUS(put("/v1/events/cup/bundles/default", "a/b", "x", 1), 200);
+        EXPECT_STATUS(get("/v1/audit?limit=1"), 200); /* the latest */
+        EXPECT_MEMBER("entries.0.kind", "draft");
+        EXPECT_MEMBER("entries.0.event", "cup");
+        EXPECT_MEMBER("entries.0.seq", "(none)");
+        snprintf(next, sizeof(next), "%s", member("next"));
+        snprintf(path, sizeof(path), "/v1/audit?after=%s", next);
+        EXPECT_STATUS(get(path), 200);
+        EXPECT_MEMBER("entries", "[]");
+        EXPECT_MEMBER("next", next);
+        EXPECT_STATUS(post("/v1/events/cup/end", ""), 409);
+        EXPECT_STATUS(post("/v1/events/cup/refresh", ""), 200);
+        EXPECT_STATUS(get(path), 200);
+        EXPECT_MEMBER("entries.0.kind", "refresh");
+        EXPECT_MEMBER("entries.1", "(none)");
+}
+
+Test(admin, the_audit_trail_of_one_event_is_found_among_those_of_many)
+{
+        create_cup();
+        for (int i = 0; i < 2500; i++)
+                test_redis_do(api.server, "XADD", "{" NS "}:audit", "*", "at", "1", "kind", "stage",
+                              "event", "other", NULL);
+        EXPECT_STATUS(post("/v1/events/cup/refresh", ""), 200);
+        test_redis_do(api.server, "XADD", "{" NS "}:audit", "*", "odd", "entry", NULL);
+        EXPECT_STATUS(get("/v1/audit?event=cup"), 200);
+        EXPECT_MEMBER("entries.0.kind", "create");
+        EXPECT_MEMBER("entries.1.kind", "refresh");
+        EXPECT_MEMBER("entries.2", "(none)");
+        EXPECT_STATUS(get("/v1/audit?event=cup&after=0-0&limit=1"), 200);
+        EXPECT_MEMBER("entries.0.kind", "create");
+        EXPECT_MEMBER("entries.1", "(none)");
+        EXPECT_STATUS(get("/v1/audit?event=nobody"), 200);
+        EXPECT_MEMBER("entries", "[]");
+        EXPECT_STATUS(get("/v1/audit?after=yesterday"), 400);
+        EXPECT_STATUS(get("/v1/audit?limit=0"), 400);
+        EXPECT_STATUS(get("/v1/audit?event=a%20b"), 400);
+}
+
+/* --- dry runs --------------------------------------------------------------------------------- */
+
+static void be_present(const char *name, unsigned devices, int64_t age_ms)
+{
+        char record[256];
+
+        snprintf(record, sizeof(record), "{\"devices\":%u,\"seq\":1,\"seen\":%lld}", devices,
+                 (long long)(clock_wall_ms() - age_ms));
+        test_redis_do(api.server, "HSET", "{" NS "}:nodes", name, record, NULL);
+}
+
+Test(admin, a_dry_run_tells_what_would_happen_to_how_many_and_does_nothing)
+{
+        create_cup();
+        be_present("a", 20000, 0);
+        be_present("b", 400, 1000);
+        be_present("dead", 7, 60000);
+        EXPECT_STATUS(post_with("/v1/events/cup/start?dry_run=1", NULL, "", "{\"lead\":\"2s\"}"),
+                      200);
+        EXPECT_MEMBER("dry_run", "true");
+        EXPECT_MEMBER("would", "start");
+        EXPECT_MEMBER("devices", "20400");
+        EXPECT_MEMBER("nodes", "2");
+        EXPECT_MEMBER("estimated_ms", "300");
+        EXPECT_MEMBER("approximate", "false");
+        EXPECT_MEMBER("event.phase", "live");
+        EXPECT_MEMBER("event.version", "2");
+        EXPECT_MEMBER("seq", "(none)");
+        EXPECT_STATUS(get("/v1/events/cup"), 200);
+        EXPECT_MEMBER("phase", "scheduled");
+        EXPECT_MEMBER("version", "1");
+        expect_signals("1");
+}
+
+Test(admin, a_dry_run_is_refused_as_it_would_be_in_earnest)
+{
+        EXPECT_STATUS(post("/v1/events/nobody/start?dry_run=1", ""), 404);
+        EXPECT_STATUS(post("/v1/events?dry_run=1", CUP), 200);
+        EXPECT_MEMBER("would", "create");
+        EXPECT_STATUS(get("/v1/events/cup"), 404);
+        create_cup();
+        EXPECT_STATUS(post("/v1/events?dry_run=1", CUP), 409);
+        EXPECT_MEMBER("type", "/problems/event-exists");
+        EXPECT_STATUS(post("/v1/events/cup/end?dry_run=1", ""), 409);
+        EXPECT_MEMBER("legal",
+                      "[\"start\",\"delay\",\"cancel\",\"stage\",\"refresh\",\"publish\"]");
+        EXPECT_STATUS(post("/v1/events/cup/delay?dry_run=1", "{\"bye\":\"1m\"}"), 400);
+        EXPECT_STATUS(post_with("/v1/events/cup/start?dry_run=1", "k", "If-Match: \"7\"\r\n", ""),
+                      409);
+        EXPECT_MEMBER("type", "/problems/version-stale");
+        EXPECT_STATUS(post("/v1/events/cup/bundles?dry_run=1", ""), 409);
+        EXPECT_MEMBER("type", "/problems/not-possible-now");
+        EXPECT_STATUS(put("/v1/events/cup/bundles/default", "a/b", "x", 1), 200);
+        EXPECT_STATUS(post("/v1/events/cup/bundles?dry_run=1", ""), 200);
+        EXPECT_MEMBER("event.bundle", "1");
+        EXPECT_STATUS(get("/v1/events/cup/bundles"), 200);
+        EXPECT_MEMBER("drafts.0.cohort", "default");
+        expect_signals("1");
+        api.why_not_writable = "because";
+        EXPECT_STATUS(post("/v1/events/cup/start?dry_run=1", ""), 503);
+        api.why_not_writable = NULL;
+}
+
+Test(admin, a_dry_run_uses_up_no_key)
+{
+        create_cup();
+        EXPECT_STATUS(post_with("/v1/events/cup/start?dry_run=1", "k", "", ""), 200);
+        EXPECT_STATUS(post_with("/v1/events/cup/start", "k", "", ""), 200);
+        cr_assert(not(has_header("Idempotent-Replayed: true")));
+        EXPECT_STATUS(post_with("/v1/events/cup/end?dry_run=1", "k", "", ""), 200);
+        EXPECT_MEMBER("would", "end");
+        expect_signals("2");
+}
+
+Test(admin, a_dry_run_while_redis_is_silent_is_answered_in_time)
+{
+        create_cup();
+        test_redis_pause(api.server);
+        EXPECT_STATUS(post("/v1/events/cup/start?dry_run=1", ""), 503);
+        EXPECT_MEMBER("type", "/problems/redis-unavailable");
+        test_redis_resume(api.server);
 }
 
 Test(admin, a_json_body_is_taken_at_its_limit_and_refused_one_past_it)
@@ -1057,8 +1276,9 @@ Test(drain, more_devices_than_the_others_hold_or_can_take_in_time_is_warned_of)
         order(say_nodes);
         EXPECT_STATUS(post("/v1/nodes/n1/drain", "{\"within\":\"2s\",\"rate\":100}"), 202);
         EXPECT_MEMBER("told_ms", "60000");
-        EXPECT_MEMBER("warning", "At this rate there is not time for all: the rest is told before the "
-                                 "end, and comes back later, at the same rate.");
+        EXPECT_MEMBER("warning",
+                      "At this rate there is not time for all: the rest is told before the "
+                      "end, and comes back later, at the same rate.");
 }
 
 static void start_locked(void)

@@ -81,18 +81,51 @@ Test(input, a_typing_error_is_refused_by_name)
         json_decref(object);
 }
 
-Test(input, what_is_planned_is_refused_as_not_yet_and_never_ignored)
+Test(input, a_dry_run_asked_for_in_the_body_is_told_where_it_belongs)
 {
-        static const char *const bodies[] = { "{\"cohorts\":[]}", "{\"attributes\":{}}",
-                                              "{\"dry_run\":false}" };
+        json_t *object = parsed("{\"dry_run\":true}");
 
-        for (size_t i = 0; i < countof(bodies); i++) {
-                json_t *object = parsed(bodies[i]);
+        cr_expect(not(input_known(object, NULL, 0, &fault)));
+        cr_expect(eq(int, fault.status, 400));
+        cr_assert(strstr(fault.detail, "?dry_run=1") != NULL);
+        json_decref(object);
+}
 
-                cr_expect(not(input_known(object, NULL, 0, &fault)));
-                cr_expect(eq(int, fault.status, 501));
+Test(input, whom_it_is_for_is_read_strictly_and_a_refusal_says_how_to_tell_all)
+{
+        static const char *const bad[] = {
+                "{\"cohorts\":[]}",
+                "{\"cohorts\":\"tv\"}",
+                "{\"cohorts\":[1]}",
+                "{\"cohorts\":[\"no cohort\"]}",
+                "{\"attributes\":{}}",
+                "{\"attributes\":[]}",
+                "{\"attributes\":{\"platform\":[]}}",
+                "{\"attributes\":{\"platfrom\":[\"tv\"]}}",
+                "{\"attributes\":{\"app\":\"9.1\"}}",
+        };
+        struct target *target = NULL;
+        json_t *object;
+        size_t n;
+
+        for (size_t i = 0; i < countof(bad); i++) {
+                object = parsed(bad[i]);
+                cr_expect(not(input_target(object, &target, &fault)), "%s", bad[i]);
+                cr_expect(eq(int, fault.status, 400), "%s", bad[i]);
+                cr_expect(strstr(fault.detail, "to tell every device") != NULL, "%s", fault.detail);
+                cr_expect(eq(ptr, target, NULL));
                 json_decref(object);
         }
+        object = parsed("{\"at\":\"x\"}");
+        cr_assert(input_target(object, &target, &fault));
+        cr_assert(eq(ptr, target, NULL), "for everyone");
+        json_decref(object);
+        object = parsed("{\"cohorts\":[\"b\",\"a\"],\"attributes\":{\"app\":[\"9.1\"]}}");
+        cr_assert(input_target(object, &target, &fault), "%s", fault.detail);
+        cr_assert(eq(str, (char *)target_names(target, TRAIT_COHORT, &n)[0], "a"));
+        cr_assert(eq(sz, n, 2));
+        target_destroy(target);
+        json_decref(object);
 }
 
 Test(input, fields_are_held_to_their_type_and_size)

@@ -33,11 +33,12 @@ Test(keys, are_spelled_as_the_design_says)
                 { KEY_REPORT, "41", "{kickoff}:report:41" },
                 { KEY_NODES, NULL, "{kickoff}:nodes" },
                 { KEY_ORDERS, NULL, "{kickoff}:orders" },
+                { KEY_AUDIT, NULL, "{kickoff}:audit" },
                 { KEY_TOUCH, NULL, "{kickoff}:touch" },
-                { KEY_CHANNEL, NULL, "{kickoff}:signals" },
                 { KEY_DEVICE, "tv-1", "{kickoff}:device:tv-1" },
                 { KEY_NODE, "a1", "{kickoff}:node:a1" },
                 { KEY_ASK, NULL, "{kickoff}:nodes-ask" },
+                { KEY_CHANNEL, NULL, "{kickoff}:signals" },
         };
         char key[KEY_MAX + 1];
 

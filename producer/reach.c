@@ -1,0 +1,26 @@
+/* producer/reach.c -- see the header. A node that has gone or ended tells nobody; one that drains
+ * still does. */
+#include "producer/reach.h"
+
+struct reach reach_of(const struct presence *nodes, size_t n, const struct target *to)
+{
+        struct reach reach = { .estimated_ms = REACH_BASE_MS };
+
+        for (size_t i = 0; i < n; i++) {
+                const struct presence *node = &nodes[i];
+                double us = node->us_per_device > 0 ? node->us_per_device : REACH_US_PER_DEVICE;
+                uint64_t devices, ms;
+                bool exact;
+
+                if (node->gone || node->ended)
+                        continue;
+                devices = presence_reach(node, to, &exact);
+                ms = (uint64_t)((double)devices * us / 1000) + REACH_BASE_MS;
+                reach.nodes++;
+                reach.devices += devices;
+                reach.approximate |= !exact;
+                if (ms > reach.estimated_ms)
+                        reach.estimated_ms = ms;
+        }
+        return reach;
+}
