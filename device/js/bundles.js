@@ -73,7 +73,7 @@ export class Bundles {
                         entry.due = Infinity;
                         return [];
                 }
-                entry.span = span;
+                entry.span = entry.phase === 'looking' ? Math.min(entry.span, span) : span;
                 if (!entry.looked) {
                         entry.looked = true;
                         entry.phase = 'looking';

@@ -102,10 +102,10 @@ export class Core {
                 return this.#main !== null && this.#main.phase === 'live' ? this.#main.via : null;
         }
 
-        /** The events' states that a former run of the app knew at `since`. */
-        restore(states, now) {
+        /** Before the first step: what a former run knew at `token`; `shown` of a state: it had been due. */
+        restore(token, states) {
+                this.#adopt(parseToken(token), false);
                 this.#due.reset(states, true);
-                return this.#fireDue(now);
         }
 
         offset(now) {

@@ -58,6 +58,9 @@ export class KickoffDevice {
         #timer = null;
         #held = new Map(); /* event -> {meta, body}: good ones only */
         #isClosed = false;
+        #placeKey = null; /* where token and states are kept in storage; null: they are not */
+        #states = new Map(); /* event -> {...state, shown: has been due} */
+        #isPlaceNew = false; /* something of it has changed since it was stored */
 
         constructor(options) {
                 const { url, prefetch = true, since = '', storage, fetch, clock, WebSocket } = options;
@@ -81,6 +84,8 @@ export class KickoffDevice {
                 this.#cohort = options.cohort || 'default';
                 this.#storage = storage || memoryStorage();
                 this.#storagePrefix = `bundle:${this.#cohort}:`;
+                if (storage && since === '')
+                        this.#placeKey = `place:${options.device}`;
                 if (prefetch !== false && this.#fetch)
                         this.#bundles = new Bundles(new Random(seed + 1),
                                 typeof prefetch === 'function' ? prefetch : () => true);
@@ -91,7 +96,8 @@ export class KickoffDevice {
                                 this.on(name, listener);
                 }
                 /* Not before the caller has its object, and could say on(). */
-                Promise.resolve().then(() => this.#feed({ in: 'tick' }));
+                Promise.resolve(this.#placeKey === null ? undefined : this.#store('get', this.#placeKey))
+                        .then((record) => this.#begin(record));
         }
 
         /* --- what the app sees ------------------------------------------------------------------ */
@@ -172,6 +178,7 @@ export class KickoffDevice {
                 } finally {
                         this.#isBusy = false;
                 }
+                this.#keepPlace();
                 this.#setTimer();
         }
 
@@ -242,9 +249,35 @@ export class KickoffDevice {
                         break;
                 case 'drop':
                         this.#held.delete(action.event);
-                        this.#store('delete', action.event);
+                        this.#store('delete', this.#storagePrefix + action.event);
                         break;
                 }
+        }
+
+        /* --- the place, over a restart ------------------------------------------------------------ */
+
+        #begin(record) {
+                const place = record && record.meta;
+
+                if (place && parseToken(String(place.token)) !== null && Array.isArray(place.states)) {
+                        this.#core.restore(place.token, place.states);
+                        this.#states = new Map(place.states.map((state) => [state.event, state]));
+                        for (const state of place.states)
+                                if (state.shown) /* what the screen showed last, before any node is asked */
+                                        this.#act({ ...state, seq: 0 });
+                        if (this.#bundles !== null)
+                                this.#feed((now) => this.#bundles.reset({ token: place.token, events: place.states }, now));
+                }
+                this.#feed({ in: 'tick' });
+        }
+
+        /* Together with what was done about it: after the app was told, and all at once. */
+        #keepPlace() {
+                if (this.#placeKey === null || !this.#isPlaceNew || this.#core.token === '')
+                        return;
+                this.#isPlaceNew = false;
+                this.#store('set', this.#placeKey, { meta: { token: this.#core.token, states: [...this.#states.values()] },
+                        body: new Uint8Array(0) });
         }
 
         #end() {
@@ -304,6 +337,11 @@ export class KickoffDevice {
         #deliver(message) {
                 const { t, ...content } = message;
 
+                if (t === 'reset')
+                        this.#states = new Map(message.events.map((state) => [state.event, this.#stateOf(state)]));
+                else if (t === 'signal')
+                        this.#states.set(message.event, this.#stateOf(message));
+                this.#isPlaceNew = true;
                 this.#emit(t, content);
                 if (this.#bundles === null)
                         return;
@@ -315,11 +353,24 @@ export class KickoffDevice {
                         this.#carryOutAll(this.#bundles.signal(message, this.#now()));
         }
 
+        /* Of a signal, what is true of the event; what had been due stays so. */
+        #stateOf({ event, stage, at, starts_at, version, bundle }) {
+                const before = this.#states.get(event);
+                const shown = before !== undefined && before.shown === true && before.stage === stage && before.at === at;
+
+                return { event, stage, at, starts_at, version, bundle, shown };
+        }
+
         #act(state) {
+                const { event, stage, at, starts_at, version, bundle, seq } = state;
+                const known = this.#states.get(event);
+
+                if (known !== undefined && known.stage === stage && known.at === at) {
+                        known.shown = true;
+                        this.#isPlaceNew = true;
+                }
                 if (this.#isClosed || this.#listeners.get('due').size === 0)
                         return;
-
-                const { event, stage, at, starts_at, version, bundle, seq } = state;
 
                 this.#emit('due', { event, stage, at, starts_at, version, bundle, seq, late: this.now() - at });
                 if (seq !== 0)
@@ -329,16 +380,16 @@ export class KickoffDevice {
         /* --- bundles ---------------------------------------------------------------------------- */
 
         /* Storage may fail in any way it likes: that costs a fetch. */
-        async #store(call, event, ...args) {
+        async #store(call, key, ...args) {
                 try {
-                        return await this.#storage[call](this.#storagePrefix + event, ...args);
+                        return await this.#storage[call](key, ...args);
                 } catch {
                         return undefined;
                 }
         }
 
         async #look(event) {
-                const record = await this.#store('get', event);
+                const record = await this.#store('get', this.#storagePrefix + event);
                 let isGood = false;
 
                 try {
@@ -401,7 +452,7 @@ export class KickoffDevice {
         }
 
         #keep(event, record, from) {
-                this.#store('set', event, record);
+                this.#store('set', this.#storagePrefix + event, record);
                 this.#show(event, record, from);
         }
 

@@ -11,8 +11,8 @@ export class Due {
                 this.#take(signal);
         }
 
-        /** All there is. `areShown`: a former run of the app has acted on those whose time had come. */
-        reset(states, areShown) {
+        /** All there is. `keepsShown`: those marked `shown` have been due already, in a former run. */
+        reset(states, keepsShown) {
                 const known = new Set(states.map((state) => state.event));
 
                 this.#waiting.clear();
@@ -20,7 +20,7 @@ export class Due {
                         if (!known.has(event))
                                 this.#shown.delete(event);
                 for (const state of states)
-                        if (areShown && state.shown)
+                        if (keepsShown && state.shown)
                                 this.#shown.set(state.event, { stage: state.stage, at: state.at });
                         else
                                 this.#take({ ...state, seq: 0 });

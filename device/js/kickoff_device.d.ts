@@ -88,7 +88,7 @@ export interface StoredBundle {
         body: Uint8Array;
 }
 
-/** Where bundles are kept over a restart. May fail in any way: that costs a fetch. */
+/** Where bundles, and the place, are kept over a restart. May fail in any way: that costs a fetch. */
 export interface Storage {
         get(key: string): StoredBundle | undefined | Promise<StoredBundle | undefined>;
         set(key: string, record: StoredBundle): void | Promise<unknown>;
@@ -121,13 +121,16 @@ export interface DeviceOptions {
         platform?: string;
         region?: string;
         app?: string;
-        /** `token` of an earlier run, to get what was missed. */
+        /**
+         * `token` of an earlier run, to get what was missed since. For apps that keep all that they know of events by
+         * themselves, together with it: nobody tells them again. Others give a `storage` that lasts instead.
+         */
         since?: string;
         /** false: tell the node not to expect acks, and send none. */
         ack?: boolean;
         /** true (default): fetch the bundle of each event. A function: of those that it says true of. */
         prefetch?: boolean | ((event: EventState) => boolean);
-        /** Default: memory. */
+        /** Keeps bundles and, unless `since` is given, the place in the log and what is known of events. Default: memory, bundles only. */
         storage?: Storage;
         /** First and longest step of the full-jitter backoff: 500 and 30000. */
         backoffMinMs?: number;
