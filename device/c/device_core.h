@@ -9,13 +9,16 @@
  *      ▲                │                │               │      refused for good, 4001, 4009, LEAVE
  *      └─── backoff ────┴────────────────┴───────────────┘ ───────────────────────────► STOPPED
  *
+ * These are the states of the main connection. After a goaway a second one, the successor, is
+ * opened beside it and takes its place (device_next.h). Connections are told apart by their link, 0
+ * or 1: CONNECT names it, and every input about a connection and every action on one does.
+ *
  * The moment the core says CLOSE or CUT it has forgotten that connection: nothing more of it may be
  * fed in.
  *
- * Order: after a recovered hello the only signal accepted is cursor + 1 of the cursor's epoch. A
- * number seen before is a repeat if its tag is the one remembered, and is swallowed. All else (a
- * gap, another tag, another epoch, a signal where a reset is due) means that this node and this
- * device disagree about history: the connection is given up, and the node judges the token anew. */
+ * Its parts: device_attempt (how connections end, and when and by which way the next is made),
+ * device_live (what a greeted one does), device_next (hand-over), device_place (order and repeats),
+ * device_time (the clock). */
 #pragma once
 
 #include <stdbool.h>
@@ -41,6 +44,8 @@
 #define DEVICE_CORE_TIME_WAIT_MS       10000u  /* an answer that took longer says nothing */
 #define DEVICE_CORE_SAMPLES            8u
 #define DEVICE_CORE_TAGS               8u /* of the newest signals, to tell a repeat from a fork */
+#define DEVICE_CORE_MISSES             3u /* WebSockets that reached somebody but no hello: then the stream */
+#define DEVICE_CORE_LINKS              2u
 #define DEVICE_CORE_NEVER              UINT64_MAX
 
 struct device_now {
@@ -56,6 +61,19 @@ enum device_phase {
         DEVICE_STOPPED
 };
 
+enum device_way {
+        DEVICE_WEBSOCKET, /* GET /v1/connect */
+        DEVICE_STREAM     /* GET /v1/stream: Server-Sent Events, from the node to us alone */
+};
+
+struct device_next {             /* the successor, while has_next */
+        enum device_phase phase; /* CONNECTING or GREETING */
+        uint64_t due_ms;         /* when it is given up */
+        struct token since;      /* what it was asked for with */
+        enum device_way way;
+        bool reached;
+};
+
 struct device_sample {    /* one answered `time` request */
         int64_t ahead_ms; /* node's wall clock minus our monotonic clock, which no one sets */
         uint32_t rtt_ms;
@@ -67,11 +85,21 @@ struct device_core { /* read it freely; only device_core.c writes it */
         uint32_t backoff_min_ms, backoff_max_ms;
         bool no_ack;
 
+        unsigned main; /* its link */
         enum device_phase phase;
-        unsigned attempts; /* since the last stable connection: the step of the backoff */
-        uint64_t due_ms;   /* WAITING: attempt; CONNECTING, GREETING: give up; else never */
+        enum device_way way;
+        bool reached; /* not LIVE yet: somebody has taken our bytes */
+        bool has_next;
+        struct device_next next;
+        bool next_by_stream; /* the hand-over's try by WebSocket has failed */
+        unsigned misses;     /* up to DEVICE_CORE_MISSES: the stream's turn */
+        bool no_stream;      /* the app does not want it, or the node has none */
+        unsigned attempts;   /* since the last stable connection: the step of the backoff */
+        uint64_t due_ms;     /* WAITING: attempt; CONNECTING, GREETING: give up; else never */
 
-        struct token token; /* the cursor. Epoch, seq and tag change together or not at all */
+        struct token token;  /* the cursor. Epoch, seq and tag change together or not at all */
+        struct token stream; /* how far the main connection is: device_place.h */
+        seqno signal_seq;    /* the newest signal the app was given; 0 = none of this history */
         uint64_t tags[DEVICE_CORE_TAGS]; /* of seq s at s % TAGS, for s in (token.seq - n_tags,
                                             token.seq] */
         unsigned n_tags;
@@ -81,7 +109,8 @@ struct device_core { /* read it freely; only device_core.c writes it */
         uint64_t heard_ms;               /* last byte of this connection */
         bool probed;                     /* asked for a sign of life since then */
         uint64_t stable_ms;              /* LIVE: when the backoff begins anew; never = it has */
-        uint64_t leave_ms; /* LIVE: when to close and come back, after a goaway; else never */
+        uint64_t leave_ms; /* LIVE: when to hand over, or close and come back, after a goaway */
+        bool hands_over;   /* which of the two */
 
         uint64_t ack_ms; /* when the newest seq is acknowledged; never = nothing to acknowledge */
         bool ack_owed;   /* survives a lost connection */
@@ -101,7 +130,8 @@ struct device_core { /* read it freely; only device_core.c writes it */
 
 enum device_input_kind {
         DEVICE_IN_TICK,    /* device_core_due() has come, or any other time */
-        DEVICE_IN_OPENED,  /* the WebSocket is up */
+        DEVICE_IN_REACHED, /* somebody has taken our bytes; may be left out */
+        DEVICE_IN_OPENED,  /* the WebSocket is up, or the stream's answer is 200 */
         DEVICE_IN_FAILED,  /* no connection came about; text says why (may be NULL) */
         DEVICE_IN_REFUSED, /* the upgrade was answered with `status`; retry_after_s or -1 */
         DEVICE_IN_HEARD,   /* something that is not a message: a ping */
@@ -115,6 +145,7 @@ enum device_input_kind {
 
 struct device_input {
         enum device_input_kind kind;
+        unsigned link; /* of all but TICK, CUT and LEAVE */
         unsigned status;
         int64_t retry_after_s;
         const struct message *message;
@@ -124,7 +155,7 @@ struct device_input {
 };
 
 enum device_do {
-        DEVICE_DO_CONNECT, /* with device_core.token as `since`, if it has an epoch */
+        DEVICE_DO_CONNECT, /* by `way`, with device_core.token as `since`, if it has an epoch */
         DEVICE_DO_ACK,     /* ack */
         DEVICE_DO_TIME,    /* time */
         DEVICE_DO_DELIVER, /* call the app's callback for the input's message */
@@ -135,13 +166,15 @@ enum device_do {
 
 struct device_action {
         enum device_do what;
+        unsigned link;
+        enum device_way way;
         enum close_reason reason;
         enum kickoff_device_state state;
         struct ack ack;
         struct time_sync time;
 };
 
-#define DEVICE_ACTIONS_MAX 4
+#define DEVICE_ACTIONS_MAX 6
 struct device_actions { /* to be carried out in this order */
         unsigned n;
         struct device_action list[DEVICE_ACTIONS_MAX];
@@ -151,6 +184,8 @@ struct device_actions { /* to be carried out in this order */
 /* `since` may be NULL. The first attempt is due at once. */
 void device_core_init(struct device_core *core, uint32_t backoff_min_ms, uint32_t backoff_max_ms,
                       bool no_ack, const struct token *since, uint64_t seed);
+/* The event stream may be taken where no WebSocket comes through; without this it never is. */
+void device_core_allow_stream(struct device_core *core);
 void device_core_step(struct device_core *core, const struct device_input *input,
                       struct device_now now, struct device_actions *ret_actions);
 /* Monotonic time of the next TICK; DEVICE_CORE_NEVER when stopped. */

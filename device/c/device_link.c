@@ -1,9 +1,9 @@
 /* device/c/device_link.c -- the library's side of the SDK: turns what libwebsockets tells into
  * inputs of the core, and what the core wants into calls of libwebsockets. Decides nothing.
  *
- * A `link` is one attempt to connect and the connection it became. device->link is the one the core
- * knows of; a link that the core has given up stays in the list until the library is done with it
- * (a close handshake may take seconds), deaf and with a `goodbye` set.
+ * A `link` is one attempt to connect and the connection it became. device->link[] are those the
+ * core knows of, two during a hand-over; a link that the core has given up stays in the list until
+ * the library is done with it (a close handshake may take seconds), deaf and with a `goodbye` set.
  *
  * Odd things about the library, as of 4.1.6 (Debian 12) and 4.3.5 (Debian 13):
  * - 4.1.6 rewrites close codes it does not know, 1012 and 1013 among them, to 1002 before it tells
@@ -14,14 +14,12 @@
  *   the way into poll() does not, so it also cancels the wait.
  * - Extensions are offered only if the application passes them. We do not: nothing is compressed.
  */
-#include "device/c/device_inside.h"
-
 #include <stdlib.h>
 #include <string.h>
 
-#include <libwebsockets.h>
+#include "device/c/device_lws.h"
 
-#define PATH_MAX_BYTES 512
+#define PATH_MAX_BYTES 1024
 #define RX_CHUNK       4096
 #define RX_KEEP_BYTES  65536 /* a larger buffer is given back after the message */
 #define TX_MAX         256   /* bytes: an ack or a time request is about 50 */
@@ -42,6 +40,13 @@ static void link_cut(struct link *link)
                 lws_set_timeout(link->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
 }
 
+static void free_link(struct link *link)
+{
+        buf_fini(&link->rx);
+        device_sse_fini(&link->sse);
+        free(link);
+}
+
 void device_link_reap(struct kickoff_device *device)
 {
         struct link **at = &device->links;
@@ -54,7 +59,7 @@ void device_link_reap(struct kickoff_device *device)
                         continue;
                 }
                 *at = link->next;
-                free(link);
+                free_link(link);
         }
 }
 
@@ -66,55 +71,83 @@ static void ask_writeable(struct link *link)
         lws_callback_on_writable(link->wsi);
 }
 
-void device_link_write(struct kickoff_device *device)
+void device_link_send(struct kickoff_device *device, const struct device_action *action)
 {
-        if (device->link != NULL)
-                ask_writeable(device->link);
-}
+        struct link *link = device->link[action->link];
 
-/* The core has forgotten the connection; `inside` = we are in a callback about it, which will end
- * it. */
-void device_link_leave(struct kickoff_device *device, const struct device_action *action,
-                       bool inside)
-{
-        struct link *link = device->link;
-
-        device->link = NULL;
-        device->has_ack = device->has_time = false;
         if (link == NULL)
                 return;
-        if (action->what == DEVICE_DO_CLOSE && link->opened) {
+        if (action->what == DEVICE_DO_ACK) {
+                link->has_ack = true;
+                link->ack = action->ack;
+        } else {
+                link->has_time = true;
+                link->time = action->time;
+        }
+        ask_writeable(link);
+}
+
+/* The core has forgotten the connection. In a callback about it, what the callback returns ends it.
+ */
+void device_link_leave(struct kickoff_device *device, const struct device_action *action,
+                       const struct link *inside)
+{
+        struct link *link = device->link[action->link];
+
+        device->link[action->link] = NULL;
+        if (link == NULL)
+                return;
+        if (action->what == DEVICE_DO_CLOSE && link->opened && link->way == DEVICE_WEBSOCKET) {
                 link->goodbye = GOODBYE_CLOSE;
                 link->reason = action->reason;
-                if (!inside && link->wsi != NULL) {
+                if (link != inside && link->wsi != NULL) {
                         ask_writeable(link);
                         /* It may never become writeable. */
                         lws_set_timeout(link->wsi, PENDING_TIMEOUT_USER_REASON_BASE,
                                         GOODBYE_WAIT_S);
                 }
-        } else if (inside) {
+        } else if (link == inside) {
                 link->goodbye = GOODBYE_CUT;
         } else {
                 link_cut(link);
         }
 }
 
-/* The current link is over, one way or another: the core is told once. */
-static void feed_end(struct link *link, const struct device_input *input)
+static bool is_known(const struct link *link)
 {
-        struct kickoff_device *device = link->device;
+        return link->device->link[link->number] == link;
+}
 
-        if (device->link != link)
+void device_link_feed(struct link *link, const struct device_input *input)
+{
+        struct device_input about = *input;
+
+        about.link = link->number;
+        if (is_known(link))
+                kickoff_device_feed(link->device, &about, link);
+}
+
+void device_link_feed_end(struct link *link, const struct device_input *input)
+{
+        struct device_input about = *input;
+
+        if (!is_known(link))
                 return;
-        device->link = NULL;
-        device->has_ack = device->has_time = false;
-        kickoff_device_feed(device, input, true);
+        about.link = link->number;
+        link->device->link[link->number] = NULL;
+        kickoff_device_feed(link->device, &about, link);
+}
+
+void device_link_feed_garbage(struct link *link, enum close_reason reason, const char *text)
+{
+        device_link_feed(link, &(struct device_input){
+                                   .kind = DEVICE_IN_GARBAGE, .reason = reason, .text = text });
 }
 
 /* --- what the library tells us -------------------------------------------------------------- */
 
 /* Only the form in seconds (RFC 9110 10.2.3); a date would need our clock to be right. */
-static int64_t read_retry_after(struct lws *wsi)
+int64_t device_link_retry_after(struct lws *wsi)
 {
         char text[12];
         int64_t seconds = 0;
@@ -130,32 +163,34 @@ static int64_t read_retry_after(struct lws *wsi)
         return seconds;
 }
 
-static void note_answer(struct link *link)
+void device_link_note_answer(struct link *link)
 {
         unsigned status = lws_http_client_http_response(link->wsi);
 
         if (status == 0)
                 return;
         link->status = status;
-        link->retry_after_s = read_retry_after(link->wsi);
+        link->retry_after_s = device_link_retry_after(link->wsi);
 }
 
-static void on_not_opened(struct link *link, const char *text, size_t len)
+void device_link_not_opened(struct link *link, const char *text, size_t len)
 {
         char why[100];
         size_t n = len < sizeof(why) ? len : sizeof(why) - 1;
 
-        note_answer(link);
+        device_link_note_answer(link);
         if (text != NULL)
                 memcpy(why, text, n);
         why[text != NULL ? n : 0] = '\0';
         if (link->status != 0 && link->status != 101)
-                feed_end(link, &(struct device_input){ .kind = DEVICE_IN_REFUSED,
-                                                       .status = link->status,
-                                                       .retry_after_s = link->retry_after_s });
+                device_link_feed_end(
+                    link, &(struct device_input){ .kind = DEVICE_IN_REFUSED,
+                                                  .status = link->status,
+                                                  .retry_after_s = link->retry_after_s });
         else
-                feed_end(link, &(struct device_input){ .kind = DEVICE_IN_FAILED,
-                                                       .text = why[0] != '\0' ? why : NULL });
+                device_link_feed_end(link,
+                                     &(struct device_input){ .kind = DEVICE_IN_FAILED,
+                                                             .text = why[0] != '\0' ? why : NULL });
 }
 
 static void on_peer_close(struct link *link, const unsigned char *payload, size_t len)
@@ -169,78 +204,62 @@ static void on_peer_close(struct link *link, const unsigned char *payload, size_
                 if (text[0] != '\0' && strcmp(text, close_table[i].text) == 0)
                         code = close_table[i].code;
         }
-        feed_end(link, &(struct device_input){
-                           .kind = DEVICE_IN_CLOSED, .code = (uint16_t)code, .text = text });
+        device_link_feed_end(link, &(struct device_input){ .kind = DEVICE_IN_CLOSED,
+                                                           .code = (uint16_t)code,
+                                                           .text = text });
 }
 
-static void on_frame(struct kickoff_device *device)
+void device_link_feed_bytes(struct link *link, const void *bytes, size_t len,
+                            enum encoding encoding)
 {
         struct message message;
-        enum err err =
-            message_decode(device->rx.data, device->rx.len, device->options.encoding, &message);
 
-        switch (err) {
+        switch (message_decode(bytes, len, encoding, &message)) {
         case OK:
-                kickoff_device_feed(
-                    device,
-                    &(struct device_input){ .kind = DEVICE_IN_MESSAGE, .message = &message }, true);
+                device_link_feed(
+                    link, &(struct device_input){ .kind = DEVICE_IN_MESSAGE, .message = &message });
                 message_fini(&message);
                 return;
         case ERR_NOT_FOUND: /* of a later version: to be ignored */
-                kickoff_device_feed(device, &(struct device_input){ .kind = DEVICE_IN_HEARD },
-                                    true);
+                device_link_feed(link, &(struct device_input){ .kind = DEVICE_IN_HEARD });
                 return;
         case ERR_NOMEM:
-                kickoff_device_feed(device,
-                                    &(struct device_input){ .kind = DEVICE_IN_GARBAGE,
-                                                            .reason = CLOSE_INTERNAL,
-                                                            .text = "out of memory" },
-                                    true);
+                device_link_feed_garbage(link, CLOSE_INTERNAL, "out of memory");
                 return;
         default:
-                kickoff_device_feed(
-                    device,
-                    &(struct device_input){ .kind = DEVICE_IN_GARBAGE, .reason = CLOSE_BAD_DATA },
-                    true);
+                device_link_feed_garbage(link, CLOSE_BAD_DATA, NULL);
         }
 }
 
 static void on_receive(struct link *link, const char *bytes, size_t len)
 {
-        struct kickoff_device *device = link->device;
-        bool is_first = lws_is_first_fragment(link->wsi) != 0;
+        enum encoding encoding = link->device->options.encoding;
         bool is_last =
             lws_is_final_fragment(link->wsi) != 0 && lws_remaining_packet_payload(link->wsi) == 0;
-        bool is_binary = lws_frame_is_binary(link->wsi) != 0;
-        struct device_input garbage = { .kind = DEVICE_IN_GARBAGE };
 
-        if (device->link != link)
+        if (!is_known(link))
                 return;
-        if (is_first)
-                buf_clear(&device->rx);
-        if (is_binary != (device->options.encoding == ENCODING_MSGPACK)) {
-                garbage.reason = CLOSE_DATA_TYPE;
-                kickoff_device_feed(device, &garbage, true);
-                return;
-        }
-        if (len > MESSAGE_FROM_NODE_MAX - device->rx.len) {
-                garbage.reason = CLOSE_TOO_BIG;
-                kickoff_device_feed(device, &garbage, true);
+        if (lws_is_first_fragment(link->wsi) != 0)
+                buf_clear(&link->rx);
+        if ((lws_frame_is_binary(link->wsi) != 0) != (encoding == ENCODING_MSGPACK)) {
+                device_link_feed_garbage(link, CLOSE_DATA_TYPE, NULL);
                 return;
         }
-        buf_add(&device->rx, bytes, len);
-        if (device->rx.failed) {
-                buf_fini(&device->rx);
-                garbage.reason = CLOSE_INTERNAL;
-                garbage.text = "out of memory";
-                kickoff_device_feed(device, &garbage, true);
+        if (len > MESSAGE_FROM_NODE_MAX - link->rx.len) {
+                device_link_feed_garbage(link, CLOSE_TOO_BIG, NULL);
+                return;
+        }
+        buf_add(&link->rx, bytes, len);
+        if (link->rx.failed) {
+                buf_fini(&link->rx);
+                device_link_feed_garbage(link, CLOSE_INTERNAL, "out of memory");
                 return;
         }
         if (!is_last)
                 return;
-        on_frame(device);
-        if (device->rx.capacity > RX_KEEP_BYTES)
-                buf_fini(&device->rx);
+        device_link_feed_bytes(link, link->rx.data, link->rx.len, encoding);
+        if (link->rx.capacity > RX_KEEP_BYTES)
+                buf_fini(&link->rx);
 }
 
 /* One message per turn, as the library wants it. Returns -1 if the socket broke. */
@@ -251,20 +270,19 @@ static int on_writeable(struct link *link)
         struct message message;
         struct buf payload;
 
-        if (!link->asked_writeable && device->link == link) {
-                kickoff_device_feed(device, &(struct device_input){ .kind = DEVICE_IN_HEARD },
-                                    true);
+        if (!link->asked_writeable) {
+                device_link_feed(link, &(struct device_input){ .kind = DEVICE_IN_HEARD });
                 return 0;
         }
         link->asked_writeable = false;
-        if (device->link != link || (!device->has_ack && !device->has_time))
+        if (!is_known(link) || (!link->has_ack && !link->has_time))
                 return 0;
-        if (device->has_time) { /* first: its round trip is being measured */
-                message = (struct message){ .type = MESSAGE_TIME, .time = device->time };
-                device->has_time = false;
+        if (link->has_time) { /* first: its round trip is being measured */
+                message = (struct message){ .type = MESSAGE_TIME, .time = link->time };
+                link->has_time = false;
         } else {
-                message = (struct message){ .type = MESSAGE_ACK, .ack = device->ack };
-                device->has_ack = false;
+                message = (struct message){ .type = MESSAGE_ACK, .ack = link->ack };
+                link->has_ack = false;
         }
         buf_init_fixed(&payload, frame + LWS_PRE, TX_MAX);
         message_encode(&message, device->options.encoding, &payload);
@@ -273,7 +291,7 @@ static int on_writeable(struct link *link)
                       device->options.encoding == ENCODING_MSGPACK ? LWS_WRITE_BINARY
                                                                    : LWS_WRITE_TEXT) < 0)
                 return -1;
-        if (device->has_ack)
+        if (link->has_ack)
                 ask_writeable(link);
         return 0;
 }
@@ -292,8 +310,9 @@ static int end_of_callback(struct link *link)
 
 static void on_gone(struct link *link)
 {
-        feed_end(link, &(struct device_input){ .kind = link->opened ? DEVICE_IN_CLOSED
-                                                                    : DEVICE_IN_FAILED });
+        device_link_feed_end(
+            link,
+            &(struct device_input){ .kind = link->opened ? DEVICE_IN_CLOSED : DEVICE_IN_FAILED });
 }
 
 static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user, void *in,
@@ -305,20 +324,21 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user
         if (link == NULL)
                 return 0;
         switch (event) {
+        case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER: /* somebody takes our bytes */
+                device_link_feed(link, &(struct device_input){ .kind = DEVICE_IN_REACHED });
+                return 0;
         case LWS_CALLBACK_ESTABLISHED_CLIENT_HTTP: /* the answer's head is there, whatever it says
                                                     */
                 link->wsi = wsi;
-                note_answer(link);
+                device_link_note_answer(link);
                 return 0;
         case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
                 link->wsi = wsi;
-                on_not_opened(link, in, len);
+                device_link_not_opened(link, in, len);
                 return 0;
         case LWS_CALLBACK_CLIENT_ESTABLISHED:
                 link->opened = true;
-                if (link->device->link == link)
-                        kickoff_device_feed(
-                            link->device, &(struct device_input){ .kind = DEVICE_IN_OPENED }, true);
+                device_link_feed(link, &(struct device_input){ .kind = DEVICE_IN_OPENED });
                 return end_of_callback(link);
         case LWS_CALLBACK_CLIENT_RECEIVE:
                 if (link->goodbye == GOODBYE_NONE)
@@ -345,66 +365,104 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user
 
 /* --- connecting ----------------------------------------------------------------------------- */
 
+static const char websocket_protocol[] = "kickoff";
+
+/* The library's own first choice: device_http.c says what comes here that must not be believed. */
+static int on_nothing(struct lws *wsi, enum lws_callback_reasons event, void *user, void *in,
+                      size_t len)
+{
+        (void)wsi, (void)event, (void)user, (void)in, (void)len;
+        return 0;
+}
+
 static const struct lws_protocols protocols[] = {
-        { .name = "kickoff", .callback = on_event, .rx_buffer_size = RX_CHUNK },
+        { .name = "none", .callback = on_nothing },
+        { .name = websocket_protocol, .callback = on_event, .rx_buffer_size = RX_CHUNK },
+        { .name = device_http_stream_protocol, .callback = device_http_stream_event },
+        { .name = device_http_fetch_protocol, .callback = device_http_fetch_event },
         { .name = NULL },
 };
 
+static void add_parameter(struct buf *out, const char *name, const char *value)
+{
+        if (value[0] != '\0')
+                buf_printf(out, "&%s=%s", name, value);
+}
+
 /* The ids hold only characters that need no escape in a query (proto/names.h). */
-static void connect_path(const struct kickoff_device *device, char path[PATH_MAX_BYTES])
+static void connect_path(const struct kickoff_device *device, enum device_way way,
+                         char path[PATH_MAX_BYTES])
 {
         struct buf out;
 
         buf_init_fixed(&out, path, PATH_MAX_BYTES);
-        buf_printf(&out, "/v1/connect?device=%s", device->device);
-        if (device->cohort[0] != '\0')
-                buf_printf(&out, "&cohort=%s", device->cohort);
-        if (device->token_text[0] != '\0')
-                buf_printf(&out, "&since=%s", device->token_text);
+        buf_printf(&out, "/v1/%s?device=%s", way == DEVICE_STREAM ? "stream" : "connect",
+                   device->device);
+        add_parameter(&out, "cohort", device->cohort);
+        add_parameter(&out, "platform", device->platform);
+        add_parameter(&out, "region", device->region);
+        add_parameter(&out, "app", device->app);
+        add_parameter(&out, "since", device->token_text);
         if (device->options.no_ack)
                 buf_str(&out, "&ack=0");
         check(!out.failed);
 }
 
-void device_link_connect(struct kickoff_device *device)
+void device_link_where(const struct kickoff_device *device, struct lws_client_connect_info *info)
+{
+        info->context = device->library->context;
+        info->address = device->url.host;
+        info->port = device->url.port;
+        info->host = device->url.authority;
+        /* A redirect could lead anywhere; Kickoff never sends one. */
+        info->ssl_connection =
+            LCCSCF_HTTP_NO_FOLLOW_REDIRECT | (device->url.tls ? LCCSCF_USE_SSL : 0);
+}
+
+static bool begin_websocket(struct link *link, const char *path)
+{
+        struct lws_client_connect_info info = {
+                .path = path,
+                .protocol = encoding_subprotocol[link->device->options.encoding],
+                .local_protocol_name = websocket_protocol,
+                .ietf_version_or_minus_one = -1,
+                .userdata = link,
+                .pwsi = &link->wsi,
+        };
+
+        device_link_where(link->device, &info);
+        return lws_client_connect_via_info(&info) != NULL;
+}
+
+void device_link_connect(struct kickoff_device *device, const struct device_action *action)
 {
         struct link *link = calloc(1, sizeof(*link));
         char path[PATH_MAX_BYTES];
 
         if (link == NULL) {
-                kickoff_device_feed(
-                    device,
-                    &(struct device_input){ .kind = DEVICE_IN_FAILED, .text = "out of memory" },
-                    false);
+                kickoff_device_feed(device,
+                                    &(struct device_input){ .kind = DEVICE_IN_FAILED,
+                                                            .link = action->link,
+                                                            .text = "out of memory" },
+                                    NULL);
                 return;
         }
         link->device = device;
+        link->number = action->link;
+        link->way = action->way;
         link->retry_after_s = -1;
+        buf_init(&link->rx);
+        device_sse_init(&link->sse);
         link->next = device->links;
-        device->links = device->link = link;
-        connect_path(device, path);
-
-        struct lws_client_connect_info info = {
-                .context = device->library->context,
-                .address = device->url.host,
-                .port = device->url.port,
-                .host = device->url.authority,
-                .path = path,
-                .protocol = encoding_subprotocol[device->options.encoding],
-                .local_protocol_name = protocols[0].name,
-                .ietf_version_or_minus_one = -1,
-                .userdata = link,
-                .pwsi = &link->wsi,
-                /* A redirect could lead anywhere; Kickoff never sends one. */
-                .ssl_connection =
-                    LCCSCF_HTTP_NO_FOLLOW_REDIRECT | (device->url.tls ? LCCSCF_USE_SSL : 0),
-        };
-
-        if (lws_client_connect_via_info(&info) == NULL) {
+        device->links = device->link[link->number] = link;
+        connect_path(device, link->way, path);
+        if (link->way == DEVICE_STREAM ? !device_http_stream(link, path)
+                                       : !begin_websocket(link, path)) {
                 /* Early failures come without a callback. */
                 link->wsi = NULL;
-                feed_end(link, &(struct device_input){ .kind = DEVICE_IN_FAILED,
-                                                       .text = "refused, or no such host" });
+                device_link_feed_end(link,
+                                     &(struct device_input){ .kind = DEVICE_IN_FAILED,
+                                                             .text = "refused, or no such host" });
         }
 }
 
@@ -471,6 +529,6 @@ void device_link_close(struct kickoff_device *device)
         free(device->library);
         for (struct link *link = device->links; link != NULL; link = device->links) {
                 device->links = link->next;
-                free(link);
+                free_link(link);
         }
 }

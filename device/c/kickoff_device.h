@@ -31,15 +31,31 @@ enum kickoff_device_state {
         KICKOFF_DEVICE_STOPPED     /* refused for good (400, 401, 403, 404 ...): create it anew */
 };
 
+struct kickoff_device_bundle { /* borrowed until the callback returns */
+        const char *event;
+        uint64_t version;
+        const void *bytes;
+        size_t len;
+        const char *content_type;
+        const char *hash;  /* SHA-256 of the bytes, hex */
+        bool from_cache;   /* of cache_dir, as it still is at the node */
+};
+
 struct kickoff_device_options {
         const char *url;    /* ws://host:port, without a path; copied */
         const char *device; /* this device's id; copied */
         const char *cohort; /* NULL = default; copied */
+        const char *platform, *region, *app; /* NULL = not said; copied. Signals may name them */
         const char *since;  /* token kept from an earlier run; NULL = none; copied */
         enum encoding encoding;
         bool no_ack;        /* ask the node not to expect acks, and send none */
         uint32_t backoff_min_ms, backoff_max_ms; /* 0 = 500 and 30000. Full jitter between 0 and the step */
         uint64_t seed;      /* for jitter; 0 = from the system */
+        bool no_stream;     /* never turn to the event stream where no WebSocket comes through */
+        /* Where good bundles are kept over a restart: a directory that exists, of this app alone; NULL = not
+         * kept; copied. */
+        const char *cache_dir;
+        int64_t clock_skew_ms; /* added to this machine's wall clock; for tests */
 
         /* `recovered`: signals since the token follow; otherwise on_reset follows. */
         void (*on_hello)(void *owner, const struct hello *hello);
@@ -48,6 +64,13 @@ struct kickoff_device_options {
         void (*on_reset)(void *owner, const struct reset *reset);
         void (*on_message)(void *owner, const struct device_message *message);
         void (*on_goaway)(void *owner, const struct goaway *goaway);
+        /* Act on it now: the node's clock has reached state->at. Once for each stage of an event, also for
+         * what a reset tells; `seq` is the signal's, 0 of a reset. A newer signal of the event takes the place
+         * of one that was not due yet. Counts as kickoff_device_activated(). Without it nothing is waited for. */
+        void (*on_due)(void *owner, const struct event_state *state, seqno seq);
+        /* A bundle whose bytes have the hash that came with it: the app keeps it, and shows it when a stage is
+         * due. Without it nothing is fetched. */
+        void (*on_bundle)(void *owner, const struct kickoff_device_bundle *bundle);
         /* `why` is a sentence: "connecting", "refused: 503, again in 2.1 s", "closed 1012: node is ..." */
         void (*on_state)(void *owner, enum kickoff_device_state state, const char *why);
         void *owner; /* any callback may be NULL */

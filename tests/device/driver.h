@@ -12,6 +12,7 @@ struct driver {
         struct device_core core;
         struct device_now now;
         struct device_actions did; /* of the last step */
+        unsigned link;             /* the connection that speaks: 0, until a hand-over */
 };
 
 static inline struct token token_at(seqno seq)
@@ -21,6 +22,7 @@ static inline struct token token_at(seqno seq)
 
 static inline void step(struct driver *d, struct device_input input)
 {
+        input.link = d->link;
         device_core_step(&d->core, &input, d->now, &d->did);
 }
 
@@ -99,6 +101,23 @@ static inline void hear_signal(struct driver *d, seqno seq)
         hear_signal_with(d, token_at(seq));
 }
 
+static inline void hear_skip_with(struct driver *d, struct token token)
+{
+        struct message skip = { .type = MESSAGE_SKIP, .skip = { .token = token } };
+
+        hear(d, &skip);
+}
+
+static inline void hear_goaway(struct driver *d, enum goaway_reason reason, uint32_t min_ms,
+                               uint32_t max_ms)
+{
+        struct message goaway = { .type = MESSAGE_GOAWAY,
+                                  .goaway = {
+                                      .reason = reason, .min_ms = min_ms, .max_ms = max_ms } };
+
+        hear(d, &goaway);
+}
+
 static inline void hear_reset_with(struct driver *d, struct token token)
 {
         struct message reset = { .type = MESSAGE_RESET, .reset = { .token = token } };
@@ -133,4 +152,20 @@ static inline uint64_t wait_of(const struct driver *d)
 {
         check(d->core.phase == DEVICE_WAITING);
         return d->core.due_ms - d->now.mono_ms;
+}
+
+/* A goaway has come and its moment too: the successor is on its way, on the other link. */
+static inline void start_handing_over(struct driver *d, seqno seq)
+{
+        start_live(d, seq);
+        hear_goaway(d, GOAWAY_RECYCLE, 1000, 1000);
+        while (!does(d, DEVICE_DO_CONNECT))
+                tick_when_due(d);
+        check(did(d, DEVICE_DO_CONNECT)->link == 1);
+}
+
+static inline void open_next(struct driver *d)
+{
+        d->link = 1;
+        step(d, (struct device_input){ .kind = DEVICE_IN_OPENED });
 }

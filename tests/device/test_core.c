@@ -361,34 +361,44 @@ Test(device_core, stops_where_the_request_itself_is_refused_and_only_there)
 
 Test(device_core, comes_back_after_goaway_at_a_random_moment_of_the_span)
 {
-        uint64_t largest = 0, smallest = UINT64_MAX, begin_ms, waited_ms;
+        static const enum goaway_reason reasons[] = { GOAWAY_DRAIN, GOAWAY_OVERLOAD };
 
-        for (uint64_t seed = 1; seed <= 300; seed++) {
-                struct driver d;
-                struct message goaway = {
-                        .type = MESSAGE_GOAWAY,
-                        .goaway = { .reason = GOAWAY_DRAIN, .min_ms = 1000, .max_ms = 9000 }
-                };
+        for (size_t i = 0; i < countof(reasons); i++) {
+                uint64_t largest = 0, smallest = UINT64_MAX, begin_ms, waited_ms;
 
-                start(&d, NULL, seed);
-                open_up(&d);
-                hear_hello(&d, 1, false);
-                hear(&d, &goaway);
-                cr_assert(does(&d, DEVICE_DO_DELIVER));
-                cr_assert(not(does(&d, DEVICE_DO_CLOSE)));
-                begin_ms = d.now.mono_ms;
-                while (d.core.phase == DEVICE_LIVE)
-                        tick_when_due(&d);
-                cr_assert(eq(int, did(&d, DEVICE_DO_CLOSE)->reason, CLOSE_NORMAL));
-                cr_assert(zero(u64, wait_of(&d))); /* it has waited already */
-                waited_ms = d.now.mono_ms - begin_ms;
-                largest = waited_ms > largest ? waited_ms : largest;
-                smallest = waited_ms < smallest ? waited_ms : smallest;
+                for (uint64_t seed = 1; seed <= 300; seed++) {
+                        struct driver d;
+
+                        start(&d, NULL, seed);
+                        open_up(&d);
+                        hear_hello(&d, 1, false);
+                        hear_goaway(&d, reasons[i], 1000, 9000);
+                        cr_assert(does(&d, DEVICE_DO_DELIVER));
+                        cr_assert(not(does(&d, DEVICE_DO_CLOSE)));
+                        begin_ms = d.now.mono_ms;
+                        while (!does(&d, DEVICE_DO_CONNECT))
+                                tick_when_due(&d);
+                        waited_ms = d.now.mono_ms - begin_ms;
+                        largest = waited_ms > largest ? waited_ms : largest;
+                        smallest = waited_ms < smallest ? waited_ms : smallest;
+                }
+                cr_assert(ge(u64, smallest, 1000));
+                cr_assert(lt(u64, smallest, 1500));
+                cr_assert(le(u64, largest, 9000));
+                cr_assert(gt(u64, largest, 8500));
         }
-        cr_assert(ge(u64, smallest, 1000));
-        cr_assert(lt(u64, smallest, 1500));
-        cr_assert(le(u64, largest, 9000));
-        cr_assert(gt(u64, largest, 8500));
+}
+
+Test(device_core, asks_an_overloaded_node_for_one_connection_only)
+{
+        struct driver d;
+
+        start_live(&d, 41);
+        hear_goaway(&d, GOAWAY_OVERLOAD, 1000, 1000);
+        while (d.core.phase == DEVICE_LIVE)
+                tick_when_due(&d);
+        cr_assert(eq(int, did(&d, DEVICE_DO_CLOSE)->reason, CLOSE_NORMAL));
+        cr_assert(zero(u64, wait_of(&d))); /* it has waited already */
 }
 
 Test(device_core, is_told_signals_between_a_goaway_and_its_moment)

@@ -17,7 +17,7 @@ struct world {
         struct token seen;
         /* the wire */
         bool hello_said, recovered; /* recovered: by token or by reset, in this connection */
-        unsigned signals, resets, losses;
+        unsigned signals, resets, losses, skips, takeovers;
 };
 
 static struct token any_token(struct world *w)
@@ -61,11 +61,17 @@ static void play_message(struct world *w)
         case MESSAGE_SIGNAL:
                 message.signal.token = any_token(w);
                 break;
+        case MESSAGE_SKIP:
+                message.skip.token = any_token(w);
+                break;
         case MESSAGE_RESET:
                 message.reset.token = any_token(w);
                 break;
         case MESSAGE_GOAWAY:
-                message.goaway = (struct goaway){ .reason = GOAWAY_RECYCLE, .max_ms = 1000 };
+                message.goaway =
+                    (struct goaway){ .reason = rng_below(&w->rng, 8) == 0 ? GOAWAY_OVERLOAD
+                                                                          : GOAWAY_RECYCLE,
+                                     .max_ms = 1000 };
                 break;
         case MESSAGE_TIME:
                 message.time.has_t1 = rng_below(&w->rng, 8) != 0;
@@ -74,7 +80,16 @@ static void play_message(struct world *w)
         default:
                 break;
         }
+        struct token before = w->d.core.token;
+
         hear(&w->d, &message);
+        if (message.type == MESSAGE_SKIP && !token_equal(&before, &w->d.core.token)) {
+                cr_assert(w->hello_said && w->has_state && w->recovered);
+                cr_assert(eq(u64, before.epoch, w->d.core.token.epoch));
+                cr_assert(gt(u64, w->d.core.token.seq, before.seq));
+                w->seen = message.skip.token;
+                w->skips++;
+        }
         if (!does(&w->d, DEVICE_DO_DELIVER))
                 return;
 
@@ -99,9 +114,50 @@ static void play_message(struct world *w)
         }
 }
 
+/* What the successor does: on the whole it comes up, and says a hello that may be taken. */
+static void play_next(struct world *w)
+{
+        struct driver *d = &w->d;
+        unsigned old = d->core.main;
+
+        d->link = 1 - old;
+        if (d->core.next.phase == DEVICE_CONNECTING) {
+                step(d, (struct device_input){ .kind = rng_below(&w->rng, 4) == 0
+                                                           ? DEVICE_IN_FAILED
+                                                           : DEVICE_IN_OPENED });
+        } else if (rng_below(&w->rng, 4) == 0) {
+                play_message(w);
+        } else {
+                bool recovers = d->core.next.since.epoch != 0 && rng_below(&w->rng, 4) != 0;
+
+                struct message hello = { .type = MESSAGE_HELLO,
+                                         .hello = { .token = d->core.next.since,
+                                                    .ping_s = 50,
+                                                    .recovered = recovers } };
+
+                hear(d, &hello);
+                cr_assert(does(d, DEVICE_DO_DELIVER));
+                w->recovered = recovers;
+        }
+        if (d->core.main != old) { /* the first is closed only now */
+                cr_assert(eq(uint, did(d, DEVICE_DO_CLOSE)->link, old));
+                cr_assert(eq(int, d->core.phase, DEVICE_LIVE));
+                w->takeovers++;
+        }
+}
+
+/* The main connection is gone, and the successor is in its place, if there was one. */
+static void note_promotion(struct world *w)
+{
+        if (w->d.core.phase == DEVICE_GREETING || w->d.core.phase == DEVICE_CONNECTING)
+                w->hello_said = false;
+}
+
 static void play(struct world *w)
 {
         struct driver *d = &w->d;
+
+        d->link = d->core.main;
 
         if (d->core.phase == DEVICE_WAITING || rng_below(&w->rng, 6) == 0) {
                 tick_when_due(d);
@@ -111,8 +167,11 @@ static void play(struct world *w)
 
                 step(d, (struct device_input){ .kind = kinds[rng_below(&w->rng, 3)] });
                 w->hello_said = false;
+        } else if (d->core.has_next && rng_below(&w->rng, 3) == 0) {
+                play_next(w);
         } else if (rng_below(&w->rng, 40) == 0) {
                 lose(d);
+                note_promotion(w);
         } else if (d->core.phase == DEVICE_GREETING && rng_below(&w->rng, 2) == 0) {
                 hear_hello(d, d->core.token.seq, d->core.token.epoch != 0);
                 w->hello_said = true;
@@ -120,13 +179,14 @@ static void play(struct world *w)
         } else {
                 play_message(w);
         }
+        note_promotion(w);
         if (does(d, DEVICE_DO_CLOSE) || does(d, DEVICE_DO_CUT))
                 w->losses++;
 }
 
 Test(device_core_property, the_app_never_sees_a_hole_a_fork_or_a_step_back)
 {
-        unsigned signals = 0, resets = 0, losses = 0;
+        unsigned signals = 0, resets = 0, losses = 0, skips = 0, takeovers = 0;
 
         for (uint64_t seed = 1; seed <= SEEDS; seed++) {
                 struct world w = { .has_state = seed % 2 == 0 };
@@ -147,9 +207,13 @@ Test(device_core_property, the_app_never_sees_a_hole_a_fork_or_a_step_back)
                 signals += w.signals;
                 resets += w.resets;
                 losses += w.losses;
+                skips += w.skips;
+                takeovers += w.takeovers;
         }
         /* the play reaches what it is about */
         cr_assert(gt(uint, signals, SEEDS));
         cr_assert(gt(uint, resets, SEEDS));
         cr_assert(gt(uint, losses, SEEDS));
+        cr_assert(gt(uint, skips, SEEDS / 10));
+        cr_assert(gt(uint, takeovers, SEEDS / 10));
 }

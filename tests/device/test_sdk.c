@@ -359,7 +359,7 @@ Test(sdk, leaves_with_1000_after_goaway_and_returns)
         struct app app;
         struct message goaway = { .type = MESSAGE_GOAWAY,
                                   .goaway = {
-                                      .reason = GOAWAY_RECYCLE, .min_ms = 1, .max_ms = 30 } };
+                                      .reason = GOAWAY_OVERLOAD, .min_ms = 1, .max_ms = 30 } };
 
         begin(&app, ENCODING_JSON, NULL);
         settle(&app, 10);
