@@ -65,7 +65,10 @@ export class Delivery {
         setText(byId("figure-max"), took(report.max_ms));
         this.message = message;
         this.draw();
-        keyed(byId("slowest"), slowest(report.nodes), (node) => `${node.name} ${node.started}`,
+        const late = slowest(report.nodes);
+
+        show(byId("slowest-nodes"), late.length > 0);
+        keyed(byId("slowest"), late, (node) => `${node.name} ${node.started}`,
             () => make("tr", {}, make("th", { scope: "row" }), ...[1, 2, 3, 4].map(() => make("td", { class: "n" }))), updateRow);
         if (report.complete && this.announced !== message.seq) {
             this.announced = message.seq;

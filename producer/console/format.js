@@ -39,8 +39,10 @@ export function took(ms) {
 }
 
 export function percent(part, of) {
-    const value = of > 0 ? (100 * part) / of : 0;
+    const value = (100 * part) / of;
 
+    if (of === 0)
+        return "–"; /* nobody of nobody is neither all nor none */
     /* 99.97 is not all: people act on "100 %". */
     return `${value < 100 && value > 99 ? Math.floor(value * 100) / 100 : Math.floor(value)} %`;
 }

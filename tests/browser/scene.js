@@ -211,6 +211,15 @@ export async function openBrowser() {
     };
 }
 
+/* For whoever works on the page: its files as they are on disk, without building. */
+async function serveFrom(page, origin, dir) {
+    const serve = (name) => (route) => route.fulfill({ path: join(dir, name), headers: { "Content-Security-Policy": "default-src 'self'" },
+        contentType: { html: "text/html", css: "text/css", svg: "image/svg+xml", js: "text/javascript" }[name.split(".").pop()] });
+
+    await page.route(`${origin}/`, serve("index.html"));
+    await page.route(`${origin}/console/*`, (route) => serve(route.request().url().split("/").pop())(route));
+}
+
 /* A page of the console that has heard its node. `strange` collects what must not be: requests to elsewhere,
  * errors, and what the content policy had to stop. */
 export async function openConsole(browser, node, { wait = true } = {}) {
@@ -226,6 +235,8 @@ export async function openConsole(browser, node, { wait = true } = {}) {
         if (line.type() === "error" && !/Failed to load resource/.test(line.text()))
             page.strange.push(`console: ${line.text()}`);
     });
+    if (process.env.KICKOFF_CONSOLE_DIR !== undefined)
+        await serveFrom(page, node.origin, process.env.KICKOFF_CONSOLE_DIR);
     await page.goto(node.origin);
     if (wait)
         await page.locator("body[data-link=live]").waitFor();
