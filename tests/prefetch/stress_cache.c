@@ -20,6 +20,7 @@
 
 #define WORKERS      3
 #define COHORTS      20
+#define BODY_LEN     60000 /* of all cohorts more than the first answers wait for being packed */
 #define VERSIONS     12
 #define HITS_NEEDED  300 /* of a version, by each worker, before the next is published */
 #define CACHE_ROUNDS 400 /* turns of a worker before its cache is replaced */
@@ -31,6 +32,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards `current` */
 static struct snapshot *current;
 static _Atomic bool ended;
 static _Atomic unsigned hits[WORKERS][VERSIONS + 1];
+static _Atomic unsigned packed; /* hits that were of a coded variant */
 
 struct worker {
         unsigned index;
@@ -44,13 +46,21 @@ struct worker {
 static void verify(struct worker *worker, const char *cohort,
                    const struct bundle_response *response)
 {
+        static const struct slice any = { "gzip, zstd", 10 };
+        struct bundle_choice choice;
         char wanted[64];
 
-        snprintf(wanted, sizeof(wanted), "%s of %llu", cohort,
+        snprintf(wanted, sizeof(wanted), "%s of %llu ", cohort,
                  (unsigned long long)response->version);
-        check(response->body->len == strlen(wanted));
-        check(memcmp(response->body->data, wanted, response->body->len) == 0);
+        check(response->body->len == BODY_LEN);
+        check(memcmp(response->body->data, wanted, strlen(wanted)) == 0);
         check(response->version <= VERSIONS);
+        /* A variant that came while others read is there whole, or not at all. */
+        check(bundle_response_choose(response, any, (struct slice){ 0 }, &choice));
+        check(choice.variant->body->len == BODY_LEN || choice.variant->body->len < BODY_LEN / 2);
+        check(memcmp(choice.variant->head->data, "HTTP/1.1 200 OK", 15) == 0);
+        if (choice.variant->body->len < BODY_LEN)
+                atomic_fetch_add(&packed, 1);
         atomic_fetch_add(&hits[worker->index][response->version], 1);
 }
 
@@ -131,10 +141,17 @@ static void *work(void *arg)
 static void put_drafts(unsigned version)
 {
         for (unsigned i = 0; i < COHORTS; i++) {
-                char cohort[16], body[64], sha256[BUNDLE_SHA_TEXT + 1], key[128], row[128];
+                char cohort[16], sha256[BUNDLE_SHA_TEXT + 1], key[128], row[128];
+                static char body[BODY_LEN + 1];
+                size_t len;
 
                 snprintf(cohort, sizeof(cohort), "c%u", i);
-                snprintf(body, sizeof(body), "%s of %u", cohort, version);
+                len = (size_t)snprintf(body, sizeof(body), "%s of %u ", cohort, version);
+                while (len < BODY_LEN) { /* packs well, but not to nothing */
+                        body[len] = "0123456789abcdef"[(len * len / 7) % 16];
+                        len++;
+                }
+                body[BODY_LEN] = '\0';
                 bundle_sha256(body, strlen(body), sha256);
                 snprintf(key, sizeof(key), "{t}:body:%s", sha256);
                 snprintf(row, sizeof(row), "%s %zu text/plain", sha256, strlen(body));
@@ -206,6 +223,7 @@ int main(void)
         atomic_store(&ended, true);
         for (unsigned i = 0; i < WORKERS; i++)
                 check(pthread_join(threads[i], NULL) == 0);
+        check(atomic_load(&packed) > 0);
         loader_destroy(loader);
         redis_destroy(redis);
         event_base_free(base);
