@@ -59,8 +59,10 @@ static void ask_here(void *owner, const struct device_query *query, uint64_t num
         struct asking *asking =
             calloc(1, sizeof(*asking) + devices->n_workers * sizeof(asking->errands[0]));
 
-        if (asking == NULL)
-                return; /* the errand's time runs out */
+        if (asking == NULL || devices->n_workers == 0) { /* the errand's time runs out */
+                free(asking);
+                return;
+        }
         asking->devices = devices;
         asking->errand = number;
         asking->query = *query;

@@ -51,8 +51,16 @@ void session_device_replace(struct worker *worker, struct conn *conn)
                 session_io_close(worker, conn, leaves ? CLOSE_GOING : CLOSE_REPLACED);
 }
 
-void session_device_describe(const struct conn *conn, struct device_answer *ret_answer)
+void session_device_describe(const struct worker *worker, const struct conn *conn,
+                             struct device_answer *ret_answer)
 {
+        const char *traits[TRAITS];
+        size_t walk = conn->session.audience; /* its own sort is there as long as it is */
+        uint32_t sessions;
+
+        if (audiences_next(worker->audiences, &walk, traits, &sessions))
+                snprintf(ret_answer->cohort, sizeof(ret_answer->cohort), "%s",
+                         traits[TRAIT_COHORT]);
         snprintf(ret_answer->transport, sizeof(ret_answer->transport), "%s",
                  conn->session.is_stream ? "sse" : "websocket");
 }

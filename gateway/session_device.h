@@ -18,5 +18,5 @@ must_check bool session_device_message(struct worker *worker, struct conn *conn,
  * has most probably done so, with a second connection before it closes the first: it is told
  * nothing new, only closed (1001). */
 void session_device_replace(struct worker *worker, struct conn *conn);
-void session_device_describe(const struct conn *conn,
+void session_device_describe(const struct worker *worker, const struct conn *conn,
                              struct device_answer *ret_answer); /* cohort, transport */

@@ -273,7 +273,7 @@ static void answer(struct worker *worker, const struct device_query *query,
         answer->outcome = DEVICE_HERE;
         answer->session = conn->name->session;
         errand->since_ms = came_ms(worker, conn);
-        session_device_describe(conn, answer);
+        session_device_describe(worker, conn, answer);
         if (query->what == DEVICE_MESSAGE)
                 answer->outcome =
                     give_message(worker, conn, &query->message, &answer->retry_after_ms);

@@ -76,8 +76,11 @@ Test(overload, at_the_top_step_readiness_tells_and_signals_go_out, .timeout = 24
         create_event(&node, "final");
         recorder_start(&recorder, &node, "tv-1", NULL, ENCODING_JSON);
         for (unsigned i = 0; i < SESSIONS; i++) {
+                char device[16];
+
+                snprintf(device, sizeof(device), "tv-%u", i + 2);
                 fds[i] = raw_connect(&node, 0);
-                raw_upgrade(fds[i], "tv-2", "");
+                raw_upgrade(fds[i], device, "");
         }
         cr_assert(is_ready(&node));
 
