@@ -139,7 +139,7 @@ function onLink(link, problem) {
     if (link === "lost" && before === "token")
         link = "token"; /* nothing new: it still asks */
     if (link !== "live" && before === "live")
-        state.lostMs = Date.now();
+        state.lostMs = state.heardMs ?? Date.now(); /* not when it was noticed: silence counts */
     state.link = link;
     state.refusal = problem?.detail ?? "";
     if (link === "live" && before !== "live") {

@@ -5,6 +5,9 @@ import { percent, took } from "./format.js";
 
 const HEIGHT = 240, LEFT = 44, RIGHT = 12, TOP = 10, BOTTOM = 26;
 const AT_LEAST_MS = 1000; /* so that the picture does not jump while it fills */
+const AT_MOST_MS = 100000; /* who comes back an hour later is told, too, and would press all else together */
+
+const DECADES = ["1 ms", "10 ms", "0.1 s", "1 s", "10 s", "100 s"];
 
 /* [[ms, share of all 0..1], ...], rising. */
 function toldPoints({ curve, report }, all) {
@@ -18,7 +21,7 @@ function toldPoints({ curve, report }, all) {
 function ackedPoints({ samples }, all) {
     const first = samples.findIndex(([, , acked]) => acked > 0);
 
-    return first < 0 ? []
+    return first < 0 || samples.length < 2 ? []
         : samples.slice(Math.max(0, first - 1)).map(([ms, , acked]) => [ms, Math.min(1, acked / all)]);
 }
 
@@ -46,7 +49,7 @@ function axis(x, y, decades, width) {
 
         lines.push(makeSvg("line", { class: "grid", x1: x(ms), x2: x(ms), y1: TOP, y2: HEIGHT - BOTTOM }));
         lines.push(makeSvg("text", { class: "label", x: x(ms), y: HEIGHT - 8,
-            "text-anchor": decade === decades ? "end" : "middle" }, took(ms)));
+            "text-anchor": decade === decades ? "end" : "middle" }, DECADES[decade]));
     }
     return lines;
 }
@@ -56,9 +59,9 @@ function axis(x, y, decades, width) {
 export function drawCurve(message, width) {
     const all = Math.max(message.report.connected, message.report.written, 1);
     const told = toldPoints(message, all), acked = ackedPoints(message, all);
-    const last = Math.max(AT_LEAST_MS, ...told.map(([ms]) => ms), ...acked.map(([ms]) => ms));
+    const last = Math.min(AT_MOST_MS, Math.max(AT_LEAST_MS, ...told.map(([ms]) => ms), ...acked.map(([ms]) => ms)));
     const decades = Math.ceil(Math.log10(last));
-    const x = (ms) => (LEFT + (width - LEFT - RIGHT) * Math.log10(Math.max(1, ms)) / decades).toFixed(1);
+    const x = (ms) => (LEFT + (width - LEFT - RIGHT) * Math.min(1, Math.log10(Math.max(1, ms)) / decades)).toFixed(1);
     const y = (share) => (TOP + (HEIGHT - TOP - BOTTOM) * (1 - share)).toFixed(1);
     const label = `Delivery curve: ${percent(message.report.written, all)} told within ${took(message.report.max_ms)}, ` +
         `${percent(message.report.acked, all)} acknowledged.`;
