@@ -1,6 +1,8 @@
 /* producer/cli/ask.c -- see ask.h. */
 #include "producer/cli/ask.h"
 
+#include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,7 @@
 #include "producer/cli/again.h"
 #include "producer/cli/show.h"
 
+#define AUDIT_WHO_MAX  128 /* bytes that a node keeps of it */
 #define TOKEN_MAX      4096
 #define URL_MAX        1024
 #define TIMEOUT_MS     5000 /* a node answers within 2 s, or says that it cannot */
@@ -55,12 +58,24 @@ struct attempt {
         char url[URL_MAX];
         char authorization[TOKEN_MAX + 8];
         char if_match[32];
+        char actor[AUDIT_WHO_MAX + 1];
 };
 
 static void add_header(struct attempt *attempt, const char *name, const char *value)
 {
         check(attempt->n_headers < HTTP_CLIENT_HEADERS_MAX);
         attempt->ask.headers[attempt->n_headers++] = (struct http_header){ name, value };
+}
+
+/* Who types this, for the node's audit trail: a claim. */
+static void name_actor(char *out, size_t size)
+{
+        const struct passwd *user = getpwuid(geteuid());
+        char host[HOST_NAME_MAX + 1] = "";
+
+        (void)gethostname(host, sizeof(host) - 1);
+        snprintf(out, size, "%s@%s", user != NULL ? user->pw_name : "?",
+                 host[0] != '\0' ? host : "?");
 }
 
 static bool read_token(const char *path, char *out, size_t size)
@@ -102,6 +117,10 @@ static bool prepare(const struct cli *cli, const char *method, const char *path,
                 add_header(attempt, "Content-Type", type);
         if (strcmp(method, "POST") == 0)
                 add_header(attempt, "Idempotency-Key", cli->key);
+        if (strcmp(method, "GET") != 0) {
+                name_actor(attempt->actor, sizeof(attempt->actor));
+                add_header(attempt, "Kickoff-Actor", attempt->actor);
+        }
         if (cli->if_version != 0 && strcmp(method, "POST") == 0) {
                 snprintf(attempt->if_match, sizeof(attempt->if_match), "\"%lld\"",
                          (long long)cli->if_version);

@@ -35,10 +35,11 @@ static size_t all_commands(const struct cli_command *ret[COMMANDS_MAX])
         ret[n++] = &report_command;
         for (size_t i = 0; i < log_commands_n; i++)
                 ret[n++] = &log_commands[i];
+        ret[n++] = &audit_command;
         ret[n++] = &drain_command;
-        ret[n++] = &watch_command;
         for (size_t i = 0; i < device_commands_n; i++)
                 ret[n++] = &device_commands[i];
+        ret[n++] = &watch_command;
         check(n <= COMMANDS_MAX);
         return n;
 }
@@ -264,9 +265,11 @@ static enum option_result parse_command(const struct cli_command *command, int a
                  command->group != NULL ? " " : "", command->name);
         snprintf(usage, sizeof(usage), "%s %s%s[OPTION]...", name, command->operands,
                  command->operands[0] != '\0' ? " " : "");
-        check(n + 5 <= OPTIONS_MAX);
+        check(n + change_options_n + 5 <= OPTIONS_MAX);
         for (size_t i = 0; i < n; i++)
                 rows[i] = command->options[i];
+        for (size_t i = 0; command->changes && i < change_options_n; i++)
+                rows[n++] = change_options[i];
         n += global_rows(rows + n, command->own_options);
 
         struct option_program program = { .name = name,

@@ -57,6 +57,7 @@ struct cli_command {
         size_t n_options;
         unsigned min_operands, max_operands;
         bool own_options; /* takes --json, but no other global option */
+        bool changes;     /* an event: takes change_options (commands.h), too */
         /* False: it has said on stderr what is wrong. */
         bool (*plan)(const struct cli *cli, char *const *operands, unsigned n,
                      struct cli_plan *ret_plan);

@@ -8,6 +8,7 @@
 #include "producer/cli/show.h"
 #include "producer/cli/when.h"
 #include "proto/names.h"
+#include "proto/target.h"
 
 #define SPAN_MAX_MS (366 * 24 * 3600 * 1000LL) /* what the API takes for any span */
 
@@ -31,6 +32,14 @@ static struct {
         int64_t in_ms;
 } reopen;
 static int64_t window_ms;
+
+/* Whom a change is for; each may be given several times. */
+static struct {
+        const char *given[TRAITS]; /* NULL: not on this command line */
+        const char *names[TRAITS][TARGET_COHORTS_MAX];
+        size_t n[TRAITS];
+} target;
+static bool dry_run;
 
 /* --- pieces of a request -------------------------------------------------------------------- */
 
@@ -75,15 +84,87 @@ static bool put_span_from_now(const struct cli *cli, int64_t ms, json_t *body, c
         return json_object_set_new(body, name, json_string(rfc3339)) == 0;
 }
 
-/* POST /v1/events/ID/`verb`, with an empty body to be filled. */
+/* Called for each --cohort and so on; the first of a command line finds `given` still unset. */
+static bool collect_trait(enum trait trait, const char *text, const char **ret_why)
+{
+        size_t max = trait == TRAIT_COHORT ? TARGET_COHORTS_MAX : TARGET_VALUES_MAX;
+
+        if (target.given[trait] == NULL)
+                target.n[trait] = 0;
+        *ret_why = "not a name: 1 to 64 characters of A-Z a-z 0-9 . _ : ~ -, one per option";
+        if (!name_is_valid(text, strlen(text), TRAIT_MAX))
+                return false;
+        *ret_why = "one too many: name what these devices have in common, or tell all";
+        if (target.n[trait] == max)
+                return false;
+        target.names[trait][target.n[trait]++] = text;
+        return true;
+}
+
+static bool collect_cohort(const char *text, const char **ret_why)
+{
+        return collect_trait(TRAIT_COHORT, text, ret_why);
+}
+
+static bool collect_platform(const char *text, const char **ret_why)
+{
+        return collect_trait(TRAIT_PLATFORM, text, ret_why);
+}
+
+static bool collect_region(const char *text, const char **ret_why)
+{
+        return collect_trait(TRAIT_REGION, text, ret_why);
+}
+
+static bool collect_app(const char *text, const char **ret_why)
+{
+        return collect_trait(TRAIT_APP, text, ret_why);
+}
+
+static bool put_names(enum trait trait, json_t *object, const char *name)
+{
+        json_t *names = json_array();
+
+        for (size_t i = 0; i < target.n[trait]; i++)
+                json_array_append_new(names, json_string(target.names[trait][i]));
+        return json_object_set_new(object, name, names) == 0;
+}
+
+static bool put_target(json_t *body)
+{
+        json_t *attributes = json_object();
+
+        for (unsigned trait = TRAIT_PLATFORM; trait < TRAITS; trait++)
+                if (target.given[trait] != NULL &&
+                    !put_names((enum trait)trait, attributes, trait_name[trait])) {
+                        json_decref(attributes);
+                        return false;
+                }
+        if (json_object_size(attributes) == 0)
+                json_decref(attributes);
+        else if (json_object_set_new(body, "attributes", attributes) != 0)
+                return false;
+        return target.given[TRAIT_COHORT] == NULL || put_names(TRAIT_COHORT, body, "cohorts");
+}
+
+/* A POST with a body to be filled. */
+static bool begin_post(struct cli_plan *plan)
+{
+        size_t len = strlen(plan->path);
+
+        plan->method = "POST";
+        snprintf(plan->path + len, sizeof(plan->path) - len, "%s", dry_run ? "?dry_run=1" : "");
+        plan->body = json_object();
+        return plan->body != NULL && put_target(plan->body);
+}
+
+/* POST /v1/events/ID/`verb`. */
 static bool begin_change(const char *id, const char *verb, struct cli_plan *plan)
 {
         if (!is_id(id))
                 return false;
-        plan->method = "POST";
         snprintf(plan->path, sizeof(plan->path), "/v1/events/%s/%s", id, verb);
-        plan->body = json_object();
-        return plan->body != NULL;
+        return begin_post(plan);
 }
 
 /* At most one of --at and --lead; neither means now. */
@@ -128,10 +209,9 @@ static bool plan_create(const struct cli *cli, char *const *operands, unsigned n
                                              : "say when it starts: --starts-at TIME or --in 10m.");
                 return false;
         }
-        plan->method = "POST";
         snprintf(plan->path, sizeof(plan->path), "/v1/events");
-        plan->body = json_pack("{s:s}", "id", operands[0]);
-        if (plan->body == NULL ||
+        if (!begin_post(plan) ||
+            json_object_set_new(plan->body, "id", json_string(operands[0])) != 0 ||
             json_object_set_new(plan->body, "title", json_string(create.title)) != 0) {
                 cli_say("the title is not UTF-8 text.");
                 return false;
@@ -311,21 +391,43 @@ static const struct option refresh_options[] = {
         SPAN_ROW("window", &window_ms, "Devices fetch at random moments within this span."),
 };
 
+#define TRAIT_ROW(row_name, trait, collect, text)                                     \
+        {                                                                             \
+                .name = row_name, .type = OPTION_TEXT, .value = &target.given[trait], \
+                .value_name = "NAME", .accepts = collect, .help = text                \
+        }
+
+const struct option change_options[] = {
+        TRAIT_ROW("cohort", TRAIT_COHORT, collect_cohort,
+                  "Tell only devices of this cohort; give it once for each."),
+        TRAIT_ROW("platform", TRAIT_PLATFORM, collect_platform,
+                  "Tell only devices of this platform; once for each."),
+        TRAIT_ROW("region", TRAIT_REGION, collect_region,
+                  "Tell only devices in this region; once for each."),
+        TRAIT_ROW("app", TRAIT_APP, collect_app,
+                  "Tell only devices with this app version; once for each."),
+        { .name = "dry-run",
+          .type = OPTION_FLAG,
+          .value = &dry_run,
+          .help = "Only say what it would do, how many devices it would reach, and how soon." },
+};
+const size_t change_options_n = countof(change_options);
+
 #define COMMAND(row_name, words, min, max, what, rows, say, planned, shown)                 \
         {                                                                                   \
                 .group = "event", .name = row_name, .operands = words, .min_operands = min, \
                 .max_operands = max, .summary = what, .options = rows,                      \
                 .n_options = sizeof(rows) / sizeof(struct option), .examples = say,         \
-                .plan = planned, .show = shown                                              \
+                .plan = planned, .show = shown, .changes = true                             \
         }
 
 static const struct option no_options[1] = { { .name = NULL } };
 
-#define PLAIN(row_name, words, min, max, what, say, planned, shown)                           \
-        {                                                                                     \
-                .group = "event", .name = row_name, .operands = words, .min_operands = min,   \
-                .max_operands = max, .summary = what, .options = no_options, .examples = say, \
-                .plan = planned, .show = shown                                                \
+#define PLAIN(row_name, words, min, max, what, is_change, planned, shown)                          \
+        {                                                                                          \
+                .group = "event", .name = row_name, .operands = words, .min_operands = min,        \
+                .max_operands = max, .summary = what, .options = no_options, .changes = is_change, \
+                .plan = planned, .show = shown                                                     \
         }
 
 const struct cli_command event_commands[] = {
@@ -333,14 +435,14 @@ const struct cli_command event_commands[] = {
                 "Example:\n  kickoff event create cup-final --title 'Cup final' --in 10m "
                 "--stage halftime\n",
                 plan_create, show_change),
-        PLAIN("show", "[ID]", 0, 1, "Show one event, or all.", NULL, plan_show, show_one_or_all),
+        PLAIN("show", "[ID]", 0, 1, "Show one event, or all.", false, plan_show, show_one_or_all),
         COMMAND("start", "ID", 1, 1, "Start it: devices switch to what they hold.", start_options,
                 "Example:\n  kickoff event start cup-final --lead 2s\n", plan_start, show_change),
         COMMAND("delay", "ID", 1, 1, "Put the planned start off.", delay_options,
                 "Example:\n  kickoff event delay cup-final --by 15m --reason 'floodlights'\n",
                 plan_delay, show_change),
-        PLAIN("end", "ID", 1, 1, "End it.", NULL, plan_end, show_change),
-        PLAIN("cancel", "ID", 1, 1, "Call it off.", NULL, plan_cancel, show_change),
+        PLAIN("end", "ID", 1, 1, "End it.", true, plan_end, show_change),
+        PLAIN("cancel", "ID", 1, 1, "Call it off.", true, plan_cancel, show_change),
         COMMAND("reopen", "ID", 1, 1, "Take back that it ended or was called off.", reopen_options,
                 "Example:\n  kickoff event reopen cup-final --in 1h\n", plan_reopen, show_change),
         COMMAND("stage", "ID STAGE", 2, 2, "Move it to a stage of its own, such as halftime.",

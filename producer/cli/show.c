@@ -170,10 +170,40 @@ void show_events(const struct cli *cli, const json_t *events, struct buf *out)
                    out);
 }
 
+/* "12345 devices on 3 nodes" */
+static void show_reach(const json_t *answer, struct buf *out)
+{
+        json_int_t devices = json_integer_value(json_object_get(answer, "devices"));
+        json_int_t nodes = json_integer_value(json_object_get(answer, "nodes"));
+
+        if (json_is_true(json_object_get(answer, "approximate")))
+                buf_str(out, "at most ");
+        buf_i64(out, devices);
+        buf_printf(out, " device%s on %" JSON_INTEGER_FORMAT " node%s", devices == 1 ? "" : "s",
+                   nodes, nodes == 1 ? "" : "s");
+}
+
+/* One sentence, and what the event would be. */
+static void show_dry_run(const struct cli *cli, const json_t *answer, struct buf *out)
+{
+        json_int_t ms = json_integer_value(json_object_get(answer, "estimated_ms"));
+
+        buf_str(out, "Nothing was done. In earnest, `");
+        show_member(answer, "would", out);
+        buf_str(out, "` would be told to ");
+        show_reach(answer, out);
+        buf_printf(out, ", within about %.1f s.\n  ", (double)ms / 1000);
+        show_event_line(cli, json_object_get(answer, "event"), out);
+}
+
 void show_change(const struct cli *cli, const json_t *change, struct buf *out)
 {
         const json_t *event = json_object_get(change, "event");
 
+        if (json_is_true(json_object_get(change, "dry_run"))) {
+                show_dry_run(cli, change, out);
+                return;
+        }
         show_event_line(cli, event, out);
         show_row_head("starts", out);
         show_time(cli, event, "starts_at", out);
@@ -236,6 +266,39 @@ void show_nodes(const struct cli *cli, const json_t *nodes, struct buf *out)
                 table_member(&table, node, "version");
         }
         table_show(&table, cli, "No nodes.", out);
+}
+
+/* "20:00:01  ann@studio     start   cup-final  signal 42, from 10.0.0.7  {"lead":"2s"}" */
+void show_audit(const struct cli *cli, const json_t *entries, struct buf *out)
+{
+        static const char *const subjects[] = { "event", "node", "device" };
+
+        for (size_t i = 0; i < json_array_size(entries); i++) {
+                const json_t *entry = json_array_get(entries, i);
+                const char *who = json_string_value(json_object_get(entry, "who"));
+                const char *body = json_string_value(json_object_get(entry, "body"));
+
+                show_time(cli, entry, "at", out);
+                buf_str(out, "  ");
+                show_text(who != NULL && who[0] != '\0' ? who : "somebody", out);
+                buf_str(out, "  ");
+                show_member(entry, "kind", out);
+                buf_char(out, ' ');
+                for (size_t k = 0; k < countof(subjects); k++)
+                        if (json_object_get(entry, subjects[k]) != NULL)
+                                show_member(entry, subjects[k], out);
+                if (json_object_get(entry, "seq") != NULL) {
+                        buf_str(out, "  signal ");
+                        show_member(entry, "seq", out);
+                }
+                buf_str(out, "  from ");
+                show_member(entry, "from", out);
+                if (body != NULL && body[0] != '\0' && strcmp(body, "{}") != 0) {
+                        buf_str(out, "  ");
+                        show_text(body, out);
+                }
+                buf_char(out, '\n');
+        }
 }
 
 const json_t *show_array(const json_t *answer, const char *name)

@@ -17,5 +17,6 @@ void show_events(const struct cli *cli, const json_t *events, struct buf *out);
 void show_change(const struct cli *cli, const json_t *change, struct buf *out);
 void show_signals(const struct cli *cli, const json_t *signals, struct buf *out);
 void show_nodes(const struct cli *cli, const json_t *nodes, struct buf *out);
+void show_audit(const struct cli *cli, const json_t *entries, struct buf *out); /* a line each */
 /* The array itself, or the array that is the member `name` of an object. */
 const json_t *show_array(const json_t *answer, const char *name);

@@ -150,6 +150,44 @@ Test(show, a_change_with_its_signal_and_durability)
         json_decref(json);
 }
 
+Test(show, what_a_dry_run_would_do_in_a_sentence)
+{
+        json_t *json = json_pack("{s:b, s:s, s:i, s:i, s:i, s:b, s:o}", "dry_run", 1, "would",
+                                 "start", "devices", 36500, "nodes", 2, "estimated_ms", 420,
+                                 "approximate", 0, "event", event());
+
+        fresh();
+        show_change(&cli, json, &out);
+        cr_assert(eq(str, out.data,
+                     "Nothing was done. In earnest, `start` would be told to 36500 devices on 2 "
+                     "nodes, within about 0.4 s.\n"
+                     "  cup: live, stage halftime, version 3\n"));
+        json_object_set_new(json, "approximate", json_true());
+        json_object_set_new(json, "devices", json_integer(1));
+        fresh();
+        show_change(&cli, json, &out);
+        cr_assert(strstr(out.data, " told to at most 1 device on 2 nodes, ") != NULL);
+        json_decref(json);
+}
+
+Test(show, the_audit_trail_is_a_line_each)
+{
+        json_t *entries =
+            json_pack("[{s:s, s:s, s:s, s:s, s:s, s:s, s:i}, {s:s, s:s, s:s, s:s, s:s, s:s}]", "at",
+                      "2026-09-21T14:00:00.000Z", "who", "ann@studio", "kind", "start", "event",
+                      "cup", "from", "10.0.0.7", "body", "{\"lead\":\"2s\"}", "seq", 42, "at",
+                      "2026-09-21T14:13:00.000Z", "who", "", "kind", "drain", "node", "n2", "from",
+                      "127.0.0.1", "body", "{}");
+
+        fresh();
+        show_audit(&cli, entries, &out);
+        cr_assert(eq(str, out.data,
+                     "14:00:00 (13 min ago)  ann@studio  start cup  signal 42  from 10.0.0.7  "
+                     "{\"lead\":\"2s\"}\n"
+                     "14:13:00 (20 s ago)  somebody  drain n2  from 127.0.0.1\n"));
+        json_decref(entries);
+}
+
 static const struct cli_command *log_command(const char *name)
 {
         for (size_t i = 0; i < log_commands_n; i++) {
@@ -346,7 +384,8 @@ Test(bundle_files, all_that_is_wrong_with_a_directory_is_told_at_once)
         cr_assert(strstr(faults.data, "both for the cohort default\n") != NULL, "%s", faults.data);
         cr_assert(strstr(faults.data, "huge.txt: has more than 1048576 bytes\n") != NULL, "%s",
                   faults.data);
-        cr_assert(strstr(faults.data, "no cohort: its name is no cohort") != NULL, "%s", faults.data);
+        cr_assert(strstr(faults.data, "no cohort: its name is no cohort") != NULL, "%s",
+                  faults.data);
         cr_assert(strstr(faults.data, "good.json") == NULL, "%s", faults.data);
         buf_fini(&faults);
         remove_all(directory, names, countof(names));

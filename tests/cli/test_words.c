@@ -72,6 +72,20 @@ static const struct {
           "{\"starts_at\":\"2026-09-22T13:00:00.000Z\"}" },
         { "kickoff event end cup", "POST", "/v1/events/cup/end", "{}" },
         { "kickoff event cancel cup", "POST", "/v1/events/cup/cancel", "{}" },
+        { "kickoff audit", "GET", "/v1/audit?limit=100", "" },
+        { "kickoff audit cup --limit 5", "GET", "/v1/audit?limit=5&event=cup", "" },
+        { "kickoff event start cup --dry-run", "POST", "/v1/events/cup/start?dry_run=1", "{}" },
+        { "kickoff event start cup --cohort a --cohort b --platform tv --region eu --region us --app 9.1",
+          "POST", "/v1/events/cup/start",
+          "{\"attributes\":{\"app\":[\"9.1\"],\"platform\":[\"tv\"],\"region\":[\"eu\",\"us\"]},"
+          "\"cohorts\":[\"a\",\"b\"]}" },
+        { "kickoff event end cup --cohort c", "POST", "/v1/events/cup/end",
+          "{\"cohorts\":[\"c\"]}" },
+        { "kickoff event end cup", "POST", "/v1/events/cup/end", "{}" },
+        { "kickoff event create cup --title C --in 10m --dry-run --platform tv", "POST",
+          "/v1/events?dry_run=1",
+          "{\"attributes\":{\"platform\":[\"tv\"]},\"id\":\"cup\","
+          "\"starts_at\":\"2026-09-21T14:23:20.000Z\",\"title\":\"C\"}" },
         { "kickoff event reopen cup", "POST", "/v1/events/cup/reopen", "{}" },
         { "kickoff event reopen cup --starts-at 2031-05-01T18:00:00Z", "POST",
           "/v1/events/cup/reopen", "{\"starts_at\":\"2031-05-01T18:00:00.000Z\"}" },
@@ -87,6 +101,11 @@ static const struct {
         { "kickoff report latest --json", "GET", "/v1/signals?limit=1", "" },
         { "kickoff signals --after 7", "GET", "/v1/signals?after=7&limit=100", "" },
         { "kickoff nodes", "GET", "/v1/nodes", "" },
+        { "kickoff device show tv-1", "GET", "/v1/devices/tv-1", "" },
+        { "kickoff device message tv-1 hello", "POST", "/v1/devices/tv-1/messages",
+          "{\"body\":\"hello\"}" },
+        { "kickoff device message tv-1 --id m-7 hello", "POST", "/v1/devices/tv-1/messages",
+          "{\"body\":\"hello\",\"id\":\"m-7\"}" },
         { "kickoff drain node-1", "POST", "/v1/nodes/node-1/drain", "{\"within\":\"1m\"}" },
         { "kickoff drain a --within 5m --rate 200", "POST", "/v1/nodes/a/drain",
           "{\"rate\":200,\"within\":\"5m\"}" },
@@ -99,11 +118,6 @@ Test(words, become_the_request_they_name)
 
                 cr_assert(plan != NULL, "%s", rows[i].line);
                 cr_assert(eq(str, (char *)plan->method, (char *)rows[i].method));
-        { "kickoff device show tv-1", "GET", "/v1/devices/tv-1", "" },
-        { "kickoff device message tv-1 hello", "POST", "/v1/devices/tv-1/messages",
-          "{\"body\":\"hello\"}" },
-        { "kickoff device message tv-1 --id m-7 hello", "POST", "/v1/devices/tv-1/messages",
-          "{\"body\":\"hello\",\"id\":\"m-7\"}" },
                 cr_assert(eq(str, (char *)plan->path, (char *)rows[i].path));
                 cr_assert(eq(str, (char *)body_of(plan), (char *)rows[i].body));
         }

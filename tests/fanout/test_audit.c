@@ -1,10 +1,13 @@
-/* tests/fanout/test_audit.c -- what a request says of itself, made fit to be kept and shown. */
+/* tests/fanout/test_audit.c -- what a request says of itself, made fit to be kept and shown; and
+ * that the trail and the log are one: a change is in both or in neither. */
 #include "fanout/audit.h"
 
 #include <string.h>
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+
+#include "tests/fanout/fixture.h"
 
 Test(audit, texts_are_cut_at_whole_characters)
 {
@@ -44,4 +47,51 @@ Test(audit, an_entrys_id_is_two_numbers)
         cr_assert(not(audit_id_is_valid("1-1 ")));
         cr_assert(not(audit_id_is_valid("(1-1")));
         cr_assert(not(audit_id_is_valid("123456789012345678901-0")));
+}
+
+static int asked(struct fixture *f, const char *command, const char *key)
+{
+        char *answer = test_redis_ask(f->server, command, key, NULL);
+        int n = atoi(answer);
+
+        free(answer);
+        return n;
+}
+
+Test(audit, a_change_that_cannot_be_entered_is_not_made)
+{
+        struct fixture f = fixture_start();
+        struct result result;
+
+        test_redis_do(f.server, "SET", "{" NS "}:audit", "no stream", NULL);
+        result = fixture_create(&f, "final");
+        cr_assert(eq(int, result.outcome.kind, OUTCOME_FAILED));
+        cr_assert(eq(int, asked(&f, "XLEN", "{" NS "}:log"), 0));
+        cr_assert(eq(int, asked(&f, "HLEN", "{" NS "}:events"), 0));
+        test_redis_do(f.server, "DEL", "{" NS "}:audit", NULL);
+        cr_assert(eq(int, fixture_create(&f, "final").outcome.kind, OUTCOME_COMMITTED));
+        cr_assert(eq(int, asked(&f, "XLEN", "{" NS "}:audit"), 1));
+        fixture_stop(&f);
+}
+
+Test(audit, what_was_refused_repeated_or_only_tried_is_not_entered)
+{
+        struct fixture f = fixture_start();
+        struct change change = fixture_change("final", COMMAND_START);
+
+        fixture_create(&f, "final");
+        strcpy(change.request_key, "key-1");
+        strcpy(change.fingerprint, FINGERPRINT_A);
+        change.dry_run = true;
+        cr_assert(eq(int, fixture_do(&f, &change).outcome.kind, OUTCOME_POSSIBLE));
+        cr_assert(eq(int, asked(&f, "EXISTS", "{" NS "}:req:key-1"), 0));
+        cr_assert(eq(int, asked(&f, "XLEN", "{" NS "}:audit"), 1));
+        change.dry_run = false;
+        cr_assert(eq(int, fixture_do(&f, &change).outcome.kind, OUTCOME_COMMITTED));
+        cr_assert(eq(int, fixture_do(&f, &change).outcome.kind, OUTCOME_REPLAYED));
+        cr_assert(
+            eq(int, fixture_command(&f, "final", COMMAND_START).outcome.kind, OUTCOME_REFUSED));
+        cr_assert(eq(int, asked(&f, "XLEN", "{" NS "}:audit"), 2));
+        cr_assert(eq(int, asked(&f, "XLEN", "{" NS "}:log"), 2));
+        fixture_stop(&f);
 }
