@@ -136,10 +136,13 @@ export class Screen {
                 this.#onChange();
         }
 
+        /* After the switch, not with it: painting it would hold up the screens that are due a millisecond later. */
         #flash() {
                 clearTimeout(this.#flashing);
-                this.#element.classList.add('flash');
-                this.#flashing = setTimeout(() => this.#element.classList.remove('flash'), 800);
+                this.#flashing = setTimeout(() => {
+                        this.#element.classList.add('flash');
+                        this.#flashing = setTimeout(() => this.#element.classList.remove('flash'), 800);
+                }, 150);
         }
 
         /* Which event is on the glass. */
