@@ -18,16 +18,37 @@ struct reading {
         char key[KEY_MAX + 1], orders[KEY_MAX + 1];
 };
 
+/* [[cohort, platform, region, app, devices], ...]; NULL = no memory. */
+static json_t *pack_audiences(const struct presence *mine)
+{
+        json_t *list = json_array();
+
+        for (size_t i = 0; i < mine->n_audiences && list != NULL; i++) {
+                const struct presence_audience *row = &mine->audiences[i];
+                json_t *packed = json_pack("[s,s,s,s,I]", row->traits[TRAIT_COHORT],
+                                           row->traits[TRAIT_PLATFORM], row->traits[TRAIT_REGION],
+                                           row->traits[TRAIT_APP], (json_int_t)row->devices);
+
+                if (json_array_append_new(list, packed) != 0) {
+                        json_decref(list);
+                        list = NULL;
+                }
+        }
+        return list;
+}
+
 enum err presence_write(struct redis *redis, const char *ns, const struct presence *mine,
                         redis_reply_fn *on_reply, void *owner)
 {
         char key[KEY_MAX + 1];
         json_t *record =
-            json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "listen", mine->listen,
-                      "version", mine->version, "devices", (json_int_t)mine->devices, "seq",
-                      (json_int_t)mine->seq, "started", (json_int_t)mine->started, "seen",
+            json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:o, s:I}", "listen",
+                      mine->listen, "version", mine->version, "devices", (json_int_t)mine->devices,
+                      "seq", (json_int_t)mine->seq, "started", (json_int_t)mine->started, "seen",
                       (json_int_t)mine->seen, "room", (json_int_t)mine->room, "leaves",
-                      (json_int_t)mine->leaves, "ended", (int)mine->ended);
+                      (json_int_t)mine->leaves, "ended", (int)mine->ended, "us_per_device",
+                      mine->us_per_device, "audiences", pack_audiences(mine), "others",
+                      (json_int_t)mine->other_devices);
         char *text = record != NULL ? json_dumps(record, JSON_COMPACT) : NULL;
         enum err err = ERR_NOMEM;
 
@@ -48,6 +69,44 @@ static void take_text(const json_t *record, const char *member, char *out, size_
 
         if (text != NULL && strlen(text) < size)
                 strcpy(out, text);
+}
+
+static bool take_audience(const json_t *packed, struct presence_audience *row)
+{
+        json_int_t devices = json_integer_value(json_array_get(packed, TRAITS));
+
+        for (unsigned i = 0; i < TRAITS; i++) {
+                const char *word = json_string_value(json_array_get(packed, i));
+
+                if (word == NULL ||
+                    (*word != '\0' && !name_is_valid(word, strlen(word), TRAIT_MAX)))
+                        return false;
+                strcpy(row->traits[i], word);
+        }
+        row->devices = (uint64_t)devices;
+        return devices >= 0;
+}
+
+/* Of a node of before, or without memory: none, which is no reason not to show it. */
+static void take_audiences(const json_t *record, struct presence *node)
+{
+        const json_t *list = json_object_get(record, "audiences");
+        size_t n = json_array_size(list);
+        json_int_t others = json_integer_value(json_object_get(record, "others"));
+        struct presence_audience *rows;
+
+        if (n == 0 || n > PRESENCE_AUDIENCES_MAX || others < 0)
+                return;
+        rows = calloc(n, sizeof(*rows));
+        for (size_t i = 0; i < n && rows != NULL; i++) {
+                if (!take_audience(json_array_get(list, i), &rows[i])) {
+                        free(rows);
+                        return;
+                }
+        }
+        node->audiences = rows;
+        node->n_audiences = rows != NULL ? n : 0;
+        node->other_devices = (uint64_t)others;
 }
 
 static bool parse(const char *name, const char *json, size_t len, struct presence *node)
@@ -75,9 +134,34 @@ static bool parse(const char *name, const char *json, size_t len, struct presenc
                 node->room = (uint64_t)room;
                 node->leaves = leaves;
                 node->ended = json_is_true(json_object_get(record, "ended"));
+                node->us_per_device = json_number_value(json_object_get(record, "us_per_device"));
+                take_audiences(record, node);
         }
         json_decref(record);
         return good;
+}
+
+uint64_t presence_reach(const struct presence *node, const struct target *to, bool *ret_exact)
+{
+        uint64_t devices = node->other_devices;
+
+        *ret_exact = true;
+        if (to == NULL)
+                return node->devices;
+        if (node->n_audiences == 0) {
+                *ret_exact = node->devices == 0;
+                return node->devices;
+        }
+        *ret_exact = devices == 0;
+        for (size_t i = 0; i < node->n_audiences; i++) {
+                const struct presence_audience *row = &node->audiences[i];
+                const char *const traits[TRAITS] = { row->traits[0], row->traits[1], row->traits[2],
+                                                     row->traits[3] };
+
+                if (target_matches(to, traits))
+                        devices += row->devices;
+        }
+        return devices;
 }
 
 const char *presence_state(const struct presence *node)
@@ -136,13 +220,17 @@ static void take_nodes(const struct reading *reading, const struct redis_reply *
                                    */
                 age = reading->now - nodes[n].seen;
                 nodes[n].gone = age > PRESENCE_GONE_MS;
-                if (age > PRESENCE_FORGET_MS)
+                if (age > PRESENCE_FORGET_MS) {
                         forget(reading, name);
-                else
+                        free((void *)nodes[n].audiences);
+                } else {
                         n++;
+                }
         }
         qsort(nodes, n, sizeof(nodes[0]), by_name);
         reading->done(reading->owner, OK, nodes, n);
+        for (size_t i = 0; i < n; i++)
+                free((void *)nodes[i].audiences);
         free(nodes);
 }
 

@@ -10,11 +10,19 @@
 #include "base/err.h"
 #include "base/redis.h"
 #include "proto/names.h"
+#include "proto/target.h"
 #include "proto/token.h"
 
 #define PRESENCE_EVERY_MS 1000
 #define PRESENCE_GONE_MS  5000
 #define PRESENCE_FORGET_MS (3600 * 1000LL) /* a node away for so long is deleted from the hash */
+
+#define PRESENCE_AUDIENCES_MAX 256 /* sorts of devices that a node lists; the rest is one number */
+
+struct presence_audience { /* devices of one sort */
+        char traits[TRAITS][TRAIT_MAX + 1]; /* empty = not said */
+        uint64_t devices;
+};
 
 struct presence {
         char name[NODE_NAME_MAX + 1];
@@ -28,7 +36,18 @@ struct presence {
         int64_t leaves;   /* Unix ms: it drains, and ends at this time at the latest; 0 = it stays */
         bool ended;       /* its last word: drained, it ends now */
         bool gone;        /* read: older than PRESENCE_GONE_MS */
+        /* Measured, and smoothed: its devices times this is how long a broadcast to all of them takes it, its workers
+         * being at it together. 0 = it has not told enough of them yet. */
+        double us_per_device;
+        /* The sorts with most devices; a second behind `devices`. Borrowed: read ones are gone after the callback. */
+        const struct presence_audience *audiences;
+        size_t n_audiences;
+        uint64_t other_devices; /* of sorts that are not listed */
 };
+
+/* How many of its devices a signal is for; NULL = everyone. *ret_exact is false where it cannot be known (sorts that
+ * are not listed, or a node that does not say): all of those count. */
+uint64_t presence_reach(const struct presence *node, const struct target *to, bool *ret_exact);
 
 /* What a person calls it: "up", "draining", "ended", "gone". */
 const char *presence_state(const struct presence *node);

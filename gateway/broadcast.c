@@ -20,6 +20,7 @@
 /* The clock is read after so many sends, or so many sessions that need nothing: about 100 us. */
 #define SENDS_A_LOOK  16
 #define VISITS_A_LOOK 1024
+#define TOLD_ENOUGH   64 /* devices, for a walk to be worth measuring */
 
 static void begin_pass(struct worker *worker)
 {
@@ -31,13 +32,32 @@ static void begin_pass(struct worker *worker)
         broadcast->again = false;
 }
 
+/* Of walks in which enough were told that the walk itself does not count. Smoothed, for one walk in
+ * which much else was to do says little of the next. */
+static void measure(struct worker *worker, uint64_t took_us)
+{
+        uint32_t told = worker->broadcast.told, before;
+        uint64_t ns;
+
+        if (told < TOLD_ENOUGH)
+                return;
+        ns = took_us * 1000 / told;
+        before = atomic_load_explicit(&worker->ns_per_device, memory_order_relaxed);
+        if (before != 0)
+                ns = (before * UINT64_C(3) + ns) / 4;
+        atomic_store_explicit(&worker->ns_per_device, ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX,
+                              memory_order_relaxed);
+}
+
 static void walked(struct worker *worker)
 {
         struct broadcast *broadcast = &worker->broadcast;
+        uint64_t took_us = clock_mono_us() - broadcast->began_us;
 
         broadcast->is_walking = false;
         metric_add(&m_broadcasts, 1);
-        metric_add(&m_broadcast_us, (int64_t)(clock_mono_us() - broadcast->began_us));
+        metric_add(&m_broadcast_us, (int64_t)took_us);
+        measure(worker, took_us);
 }
 
 /* True if another session is at `at`. */
@@ -76,6 +96,7 @@ static void visit_some(struct worker *worker, uint64_t until_us)
                 if (broadcast->at < worker->n_conns && worker->conns[broadcast->at] == conn)
                         broadcast->at++;
                 sends += visit != VISIT_IDLE;
+                broadcast->told += visit != VISIT_IDLE;
                 looks = visit == VISIT_TRIED  ? ++tries % SENDS_A_LOOK == 0
                         : visit == VISIT_IDLE ? ++idle % VISITS_A_LOOK == 0
                                               : false;
@@ -143,6 +164,7 @@ void broadcast_kick(struct worker *worker)
         }
         broadcast->is_walking = true;
         broadcast->began_us = clock_mono_us();
+        broadcast->told = 0;
         broadcast->at = (uint32_t)rng_below(&worker->rng, worker->n_conns);
         begin_pass(worker);
         slice(worker);

@@ -18,6 +18,7 @@ struct broadcast {
         bool wrapped; /* the end of conns[] is behind us: now 0 .. from - 1 */
         bool again;   /* somebody asked already may be behind: another pass */
         uint64_t began_us;
+        uint32_t told; /* devices that were offered something */
 };
 
 must_check enum err broadcast_init(struct worker *worker);

@@ -25,6 +25,7 @@
 #include "fanout/reporter.h"
 #include "fanout/ring.h"
 #include "gateway/devices.h"
+#include "gateway/crowd.h"
 #include "gateway/gateway_metrics.h"
 #include "gateway/listener.h"
 #include "gateway/worker.h"
@@ -51,6 +52,7 @@ struct node {
         uint64_t room;   /* devices it can hold */
         struct worker **workers;
         unsigned n_workers;
+        struct crowd *crowd; /* the sorts of devices that are here */
         struct event *tick;
         uint64_t next_presence_ms;
         int64_t leaves; /* Unix ms; 0 = it stays */
@@ -145,6 +147,31 @@ static void read_order(struct node *node)
                 log_debug("PRESENCE-SKIPPED", "why=redis-away"); /* the next time */
 }
 
+static void on_audiences(void *owner, unsigned index, const struct presence_audience *rows,
+                         size_t n, uint64_t others)
+{
+        struct node *node = owner;
+
+        crowd_take(node->crowd, index, rows, n, others);
+}
+
+/* Workers tell theirs at the same time: the one that takes longest tells when all are told. */
+static double us_per_device(const struct node *node)
+{
+        double longest_us = 0;
+        uint64_t devices = 0;
+
+        for (unsigned i = 0; i < node->n_workers; i++) {
+                uint64_t its = worker_devices(node->workers[i]);
+                double us = (double)its * worker_ns_per_device(node->workers[i]) / 1000;
+
+                devices += its;
+                if (us > longest_us)
+                        longest_us = us;
+        }
+        return devices > 0 ? longest_us / (double)devices : 0;
+}
+
 static void write_presence(struct node *node)
 {
         struct snapshot *snapshot = follower_snapshot(node->follower);
@@ -154,7 +181,12 @@ static void write_presence(struct node *node)
                                  .room = node->room,
                                  .leaves = node->leaves,
                                  .ended = node->ended,
+                                 .us_per_device = us_per_device(node),
                                  .seen = clock_wall_ms() };
+
+        mine.n_audiences = crowd_sum(node->crowd, &mine.audiences, &mine.other_devices);
+        for (unsigned i = 0; i < node->n_workers; i++)
+                worker_ask_audiences(node->workers[i]); /* for the next one */
 
         strcpy(mine.name, node->options->name);
         snprintf(mine.listen, sizeof(mine.listen), "%.56s:%u", node->options->listen.host,
@@ -291,6 +323,7 @@ static enum err start_workers(struct node *node, const char **ret_why)
                 .loader = node->loader,
                 .control = node->mailbox,
                 .on_tally = on_tally,
+                .on_audiences = on_audiences,
                 .one_per_device = true,
                 .on_roll = on_roll,
                 .roll_max = roll_share(options->workers),
@@ -386,6 +419,9 @@ enum err node_create(struct event_base *base, const struct options *options,
             &node->devices);
         if (err != OK)
                 goto fail;
+        err = crowd_create(options->workers, &node->crowd);
+        if (err != OK)
+                goto fail;
         err = start_workers(node, ret_why);
         if (err != OK)
                 goto fail;
@@ -417,6 +453,7 @@ void node_destroy(struct node *node)
         free(node->workers);
         mailbox_destroy(node->mailbox); /* what still waits in it goes to reporter and devices */
         devices_destroy(node->devices);
+        crowd_destroy(node->crowd);
         reporter_destroy(node->reporter);
         census_destroy(node->census);
         if (node->loader)

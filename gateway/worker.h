@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/mailbox.h"
 #include "fanout/entry.h"
+#include "fanout/presence.h"
 #include "fanout/report.h"
 #include "fanout/snapshot.h"
 #include "gateway/address.h"
@@ -31,6 +32,11 @@ typedef void worker_tally_fn(void *owner, const struct report_part *parts, size_
 /* Who came and who went (worker_devices.h); `roll` becomes the owner's, to be freed. */
 struct worker_roll;
 typedef void worker_roll_fn(void *owner, struct worker_roll *roll);
+
+/* The sorts of devices this worker has, those with most first; `others` is how many devices are of the rest.
+ * `owner` is the mailbox's; runs on its thread. */
+typedef void worker_audiences_fn(void *owner, unsigned index, const struct presence_audience *rows,
+                                 size_t n, uint64_t others);
 
 struct worker_options {
         unsigned index;
@@ -60,6 +66,7 @@ struct worker_options {
         /* The same device id again ends the session before it (4009), and devices can be looked up. Off, an
          * id may be used by any number, as some tests do. */
         bool one_per_device;
+        worker_audiences_fn *on_audiences; /* answers worker_ask_audiences; NULL: nobody asks */
         worker_roll_fn *on_roll; /* NULL: nobody asks who is here */
         unsigned roll_max;       /* who came, and who left, in one of them at most */
 };
@@ -77,6 +84,9 @@ void worker_confirmed(struct worker *worker);
 
 enum ladder_step worker_overload(const struct worker *worker); /* relaxed, as is the next */
 uint32_t worker_gauge(const struct worker *worker, enum ladder_gauge gauge); /* last reading */
+void worker_ask_audiences(struct worker *worker); /* on_audiences is called later */
+/* What telling one device took in the broadcasts of late, smoothed, in ns of wall time; 0 = not measured yet. */
+uint32_t worker_ns_per_device(const struct worker *worker);
 uint64_t worker_devices(const struct worker *worker); /* sessions held; relaxed read of an atomic */
 uint32_t worker_prefetch_ms(const struct worker *worker); /* any thread: what hello says at present */
 

@@ -91,6 +91,7 @@ struct worker {
 
         pthread_t thread;
         uint16_t port;            /* as bound */
+        _Atomic uint32_t ns_per_device; /* measured by broadcast.c, for the control thread */
         _Atomic uint64_t devices; /* n_conns, for the control thread */
         _Atomic bool is_empty;
 };

@@ -328,3 +328,69 @@ void worker_letters_tally(struct worker *worker)
         counted->n = tally_take(&worker->tally, counted->parts, n);
         mailbox_post(worker->options.control, &counted->letter);
 }
+
+/* --- who is here ----------------------------------------------------------------------------- */
+
+struct sorts {
+        struct letter letter;
+        worker_audiences_fn *on_audiences;
+        unsigned index;
+        uint64_t others;
+        size_t n;
+        struct presence_audience rows[];
+};
+
+static void run_sorts(struct letter *letter, void *owner)
+{
+        struct sorts *sorts = (struct sorts *)letter;
+        size_t n = sorts->n < PRESENCE_AUDIENCES_MAX ? sorts->n : PRESENCE_AUDIENCES_MAX;
+
+        for (size_t i = n; i < sorts->n; i++)
+                sorts->others += sorts->rows[i].devices;
+        sorts->on_audiences(owner, sorts->index, sorts->rows, n, sorts->others);
+        free(sorts);
+}
+
+static int by_devices(const void *a, const void *b)
+{
+        uint64_t left = ((const struct presence_audience *)a)->devices;
+        uint64_t right = ((const struct presence_audience *)b)->devices;
+
+        return left < right ? 1 : left > right ? -1 : 0;
+}
+
+static void run_ask_audiences(struct letter *letter, void *owner)
+{
+        struct worker *worker = owner;
+        size_t most = audiences_n(worker->audiences), walk = 0;
+        struct sorts *sorts = malloc(sizeof(*sorts) + most * sizeof(sorts->rows[0]));
+        const char *traits[TRAITS];
+        uint32_t sessions;
+
+        free(letter);
+        if (sorts == NULL)
+                return; /* the control thread goes on with what it knows, and asks again */
+        *sorts = (struct sorts){ .letter.run = run_sorts,
+                                 .on_audiences = worker->options.on_audiences,
+                                 .index = worker->options.index };
+        while (audiences_next(worker->audiences, &walk, traits, &sessions)) {
+                struct presence_audience *row = &sorts->rows[sorts->n++];
+
+                row->devices = sessions;
+                for (unsigned i = 0; i < TRAITS; i++)
+                        strcpy(row->traits[i], traits[i]);
+        }
+        qsort(sorts->rows, sorts->n, sizeof(sorts->rows[0]), by_devices);
+        mailbox_post(worker->options.control, &sorts->letter);
+}
+
+void worker_ask_audiences(struct worker *worker)
+{
+        if (worker->options.on_audiences != NULL)
+                post_order(worker, run_ask_audiences, 0, 0);
+}
+
+uint32_t worker_ns_per_device(const struct worker *worker)
+{
+        return atomic_load_explicit(&worker->ns_per_device, memory_order_relaxed);
+}
