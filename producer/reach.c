@@ -8,14 +8,15 @@ struct reach reach_of(const struct presence *nodes, size_t n, const struct targe
 
         for (size_t i = 0; i < n; i++) {
                 const struct presence *node = &nodes[i];
-                double us = node->us_per_device > 0 ? node->us_per_device : REACH_US_PER_DEVICE;
+                double us_each =
+                    node->us_per_device > 0 ? node->us_per_device : REACH_US_PER_DEVICE;
                 uint64_t devices, ms;
-                bool exact;
+                bool exact = true;
 
                 if (node->gone || node->ended)
                         continue;
                 devices = presence_reach(node, to, &exact);
-                ms = (uint64_t)((double)devices * us / 1000) + REACH_BASE_MS;
+                ms = (uint64_t)((double)devices * us_each / 1000) + REACH_BASE_MS;
                 reach.nodes++;
                 reach.devices += devices;
                 reach.approximate |= !exact;
