@@ -211,8 +211,8 @@ static struct session_action next_entry(struct session *session, const struct ri
 struct session_action session_next(struct session *session, const struct ring *ring,
                                    struct audiences *audiences)
 {
-        struct session_action action = nothing();
         seqno head = ring_head(ring)->seq;
+        struct session_action action;
 
         if (!has_joined(session))
                 return nothing();
@@ -227,8 +227,12 @@ struct session_action session_next(struct session *session, const struct ring *r
                 session->overflows = 1;
                 return reset_to_head(session, ring, RESET_TRIMMED);
         }
-        if (session->cursor < head)
-                action = next_entry(session, ring, audiences, head);
+        if (session->cursor < head && !session->owes_skip &&
+            ring_at(ring, session->cursor + 1)->to == NULL) { /* as nearly always */
+                session->cursor++;
+                return (struct session_action){ .what = DO_ENTRY, .seq = session->cursor };
+        }
+        action = next_entry(session, ring, audiences, head);
         if (action.what == DO_NOTHING && session->is_replaying) {
                 session->is_replaying = false;
                 if (session->owes_skip)

@@ -9,12 +9,14 @@
 #include <stdint.h>
 
 #include "proto/message.h"
+#include "proto/target.h"
 
 struct past {
         struct token token;
         uint64_t parent;            /* seq 0: the epoch before it */
         uint64_t prev;              /* tag before it; 0 at the beginning of an epoch */
         struct signal signal;       /* seq > 0 */
+        const struct target *to;    /* NULL: for everyone */
         uint64_t version_before;    /* of the event; 0 = there was none */
         uint64_t state;             /* of all events, after it */
         uint64_t sent_ms, shown_ms; /* virtual; shown 0 = held back */

@@ -393,6 +393,10 @@ void invariants_device_signal(struct world *world, struct device *device,
                 invariants_broken(world, "line 6 no_silent_gap",
                                   "device %u: %" PRIu64 " follows another %" PRIu64 " than it has",
                                   device->index, token->seq, place->seq);
+        if (!invariants_is_for(device, past))
+                invariants_broken(world, "line 4 only_theirs",
+                                  "device %u was sent %" PRIu64 ", which is not for it",
+                                  device->index, token->seq);
 }
 
 void invariants_device_reset(struct world *world, struct device *device, const struct token *token,
@@ -443,11 +447,16 @@ void invariants_device_reset(struct world *world, struct device *device, const s
 void invariants_device_state(struct world *world, struct device *device, bool was_reset)
 {
         const struct token *place = &device->place;
+        struct event_state states[EVENTS_AT_ALL];
+        size_t n;
 
+        if (was_reset)
+                memset(device->passed, 0, sizeof(device->passed));
+        n = invariants_whole_state(device, states);
         if (!token_equal(place, &device->core.token))
                 invariants_broken(world, "line 6 no_silent_gap",
                                   "device %u is not where its SDK is", device->index);
-        expect_state(world, "device", device->index, place, device->states, device->n_states);
+        expect_state(world, "device", device->index, place, states, n);
         expect_device_forward(world, device, was_reset);
 }
 

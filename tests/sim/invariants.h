@@ -58,6 +58,19 @@ void invariants_device_reset(struct world *world, struct device *device, const s
                              enum reset_reason reason);
 void invariants_device_state(struct world *world, struct device *device, bool was_reset);
 
+/* --- signals for some (invariants_target.c) --------------------------------------------------- */
+bool invariants_is_for(const struct device *device, const struct past *past);
+/* It is told that all up to `token` was not for it: lines 4 one_order, 5 at_least_once, 2
+ * no_phantoms. */
+void invariants_device_skip(struct world *world, struct device *device, const struct token *token);
+/* What it holds, with what it was passed over for: the whole state at its place. Returns how many
+ * events. */
+size_t invariants_whole_state(const struct device *device,
+                              struct event_state states[EVENTS_AT_ALL]);
+/* Between its place and the head there is nothing for it. */
+bool invariants_lacks_nothing(const struct world *world, const struct device *device,
+                              const struct token *head);
+
 /* Either end gives up on the other: devices and nodes keep to the protocol, so never for a breach
  * of it (line 6 no_silent_gap, line 11 no_harm). */
 void invariants_device_closes(struct world *world, const struct device *device,

@@ -33,7 +33,7 @@ static void expect_device(struct world *world, const struct device *device)
 {
         struct token head = model_data(sim_redis_primary(world)->model)->meta;
 
-        if (!token_equal(&device->place, &head))
+        if (!invariants_lacks_nothing(world, device, &head))
                 invariants_broken(world, "line 5 at_least_once",
                                   "device %u did not catch up: at %" PRIu64 " of %" PRIu64,
                                   device->index, device->place.seq, head.seq);
@@ -96,7 +96,7 @@ void invariants_soon_after_quiet(struct world *world)
         expect_nodes(world);
         for (unsigned i = 0; i < world->n_devices; i++) {
                 const struct device *device = world->devices[i];
-                const struct sim_conn *conn = device->conn;
+                const struct sim_conn *conn = sim_device_conn(device);
 
                 if (conn != NULL && conn->at_node && !conn->is_cut &&
                     device->core.phase == DEVICE_LIVE && conn->opened_ms + 3000 < world->now_ms)

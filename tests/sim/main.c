@@ -26,7 +26,7 @@ static const char usage[] =
     "Ctrl-C ends it, with what was done so far in the last line; then the status is 130.\n";
 
 struct totals { /* shared by the processes */
-        _Atomic uint64_t seeds, steps, commits, signals, resets, renewals, failovers;
+        _Atomic uint64_t seeds, steps, commits, signals, resets, skips, renewals, failovers;
 };
 
 struct plan {
@@ -56,6 +56,7 @@ static uint64_t run_one(const struct world_options *options, struct totals *tota
         totals->commits += world->counted_commits;
         totals->signals += world->counted_signals;
         totals->resets += world->counted_resets;
+        totals->skips += world->counted_skips;
         totals->renewals += world->counted_renewals;
         totals->failovers += world->counted_failovers;
         world_destroy(world);
@@ -164,9 +165,9 @@ static int run(const struct plan *plan, struct totals *totals)
         clock_gettime(CLOCK_MONOTONIC, &begin);
         violations = run_all(plan, totals, &begin);
         printf("%" PRIu64 " steps, %" PRIu64 " signals committed, %" PRIu64
-               " acted on by devices, %" PRIu64 " resets, %" PRIu64 " epochs, %" PRIu64
+               " acted on by devices, %" PRIu64 " skips, %" PRIu64 " resets, %" PRIu64 " epochs, %" PRIu64
                " failovers\n",
-               totals->steps, totals->commits, totals->signals, totals->resets, totals->renewals,
+               totals->steps, totals->commits, totals->signals, totals->skips, totals->resets, totals->renewals,
                totals->failovers);
         printf("%" PRIu64 " of %" PRIu64 " seeds from %" PRIu64
                " on in %.1f s%s: %d violations%s%s\n",

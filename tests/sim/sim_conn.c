@@ -7,6 +7,7 @@
 #include "tests/sim/invariants.h"
 #include "tests/sim/sim_device.h"
 #include "tests/sim/sim_node.h"
+#include "tests/sim/sim_target.h"
 
 #define FRAMES_PER_TURN 8 /* fewer than the real 64: so that it happens */
 #define TIMER_LAG_MS    50
@@ -76,29 +77,61 @@ static struct frame reset_frame(const struct sim_conn *conn, const struct sessio
                                .snapshot = snapshot_ref(conn->worker->snapshot) };
 }
 
-static enum output send_entries(struct world *world, struct sim_conn *conn, seqno first,
-                                unsigned *frames)
+static struct frame skip_frame(const struct sim_conn *conn, seqno seq)
 {
+        const struct ring *ring = conn->worker->ring;
+        struct frame frame = { .kind = FRAME_SKIP, .token = *ring_head(ring) };
+        struct entry *entry = ring_at(ring, seq);
+
+        if (entry != NULL && entry->to != NULL)
+                frame.entry = entry_ref(entry);
+        if (seq != frame.token.seq) {
+                frame.token.seq = seq;
+                frame.token.tag = ring_at(ring, seq + 1)->prev_tag;
+        }
+        return frame;
+}
+
+static struct frame frame_of(const struct sim_conn *conn, const struct session_action *action)
+{
+        if (action->what == DO_RESET)
+                return reset_frame(conn, action);
+        return action->what == DO_SKIP ? skip_frame(conn, action->seq)
+                                       : entry_frame(conn, action->seq);
+}
+
+static struct session_action next(struct sim_conn *conn)
+{
+        return session_next(&conn->session, conn->worker->ring, conn->worker->audiences);
+}
+
+/* From `action` on, which is the answer at `before`. */
+static enum output send_batch(struct world *world, struct sim_conn *conn,
+                              struct session_action action, struct session_place before,
+                              unsigned *frames)
+{
+        struct session_place places[OUTPUT_PIECES];
         struct frame list[OUTPUT_PIECES];
         unsigned n = 0, begun = 0;
         enum output result;
 
-        for (seqno seq = first;; seq++) {
-                struct session_action action;
-
-                list[n++] = entry_frame(conn, seq);
+        for (;;) {
+                places[n] = before;
+                list[n++] = frame_of(conn, &action);
                 if (n == OUTPUT_PIECES)
                         break;
-                action = session_next(&conn->session, conn->worker->ring);
-                if (action.what == DO_NOTHING)
+                before = session_place(&conn->session);
+                action = next(conn);
+                if (action.what != DO_ENTRY && action.what != DO_SKIP)
                         break;
-                check(action.what == DO_ENTRY && action.seq == seq + 1);
         }
+        check(action.what == DO_ENTRY || action.what == DO_SKIP || action.what == DO_AGAIN ||
+              action.what == DO_NOTHING);
         result = sim_socket_send(world, conn, list, n, KEEP_BEGUN, &begun);
         if (result == OUTPUT_LOST)
                 return result;
         if (begun < n)
-                session_rewind(&conn->session, first + begun - 1);
+                session_rewind(&conn->session, places[begun]);
         *frames += n;
         return result;
 }
@@ -109,7 +142,8 @@ static void pump(struct world *world, struct sim_conn *conn)
 
         check(conn->n_pending == 0);
         while (frames < FRAMES_PER_TURN) {
-                struct session_action action = session_next(&conn->session, conn->worker->ring);
+                struct session_place before = session_place(&conn->session);
+                struct session_action action = next(conn);
                 enum output result;
 
                 if (action.what == DO_NOTHING) {
@@ -120,10 +154,12 @@ static void pump(struct world *world, struct sim_conn *conn)
                         sim_conn_close(world, conn, action.close);
                         return;
                 }
+                if (action.what == DO_AGAIN)
+                        break;
                 if (action.what == DO_RESET)
                         result = sim_socket_say(world, conn, reset_frame(conn, &action));
                 else
-                        result = send_entries(world, conn, action.seq, &frames);
+                        result = send_batch(world, conn, action, before, &frames);
                 if (result != OUTPUT_SENT)
                         return;
         }
@@ -159,9 +195,15 @@ static void arm(struct world *world, struct sim_conn *conn)
 
 static void say_goaway(struct world *world, struct sim_conn *conn, const struct goaway *goaway)
 {
+        struct frame list[2];
+        unsigned n = 0, begun;
+        seqno seq;
+
         conn->heard_goaway = true;
-        (void)sim_socket_say(world, conn,
-                             (struct frame){ .kind = FRAME_GOAWAY, .goaway = *goaway });
+        if (session_take_skip(&conn->session, &seq))
+                list[n++] = skip_frame(conn, seq);
+        list[n++] = (struct frame){ .kind = FRAME_GOAWAY, .goaway = *goaway };
+        (void)sim_socket_send(world, conn, list, n, KEEP_ALL, &begun);
 }
 
 static void on_timer(struct world *world, void *owner, uint64_t at_ms, void *load)
@@ -208,16 +250,16 @@ static enum output greet(struct world *world, struct sim_conn *conn, struct fram
                                     .reason = hello->reason,
                                     .t1 = sim_node_wall_ms(world, worker->node) };
         for (;;) {
-                struct session_action action = session_next(&conn->session, worker->ring);
+                struct session_place before = session_place(&conn->session);
+                struct session_action action = next(conn);
 
-                if (action.what != DO_ENTRY && action.what != DO_RESET)
+                if (action.what != DO_ENTRY && action.what != DO_SKIP && action.what != DO_RESET)
                         break;
-                if (n == most && action.what == DO_ENTRY) {
-                        session_rewind(&conn->session, action.seq - 1);
+                if (n == most && action.what != DO_RESET) {
+                        session_rewind(&conn->session, before);
                         break;
                 }
-                list[n++] = action.what == DO_RESET ? reset_frame(conn, &action)
-                                                    : entry_frame(conn, action.seq);
+                list[n++] = frame_of(conn, &action);
                 if (n == PENDING_MAX)
                         break;
         }
@@ -230,6 +272,7 @@ struct sim_conn *sim_conn_open(struct world *world, struct worker *worker, struc
         struct sim_conn *conn = calloc(1, sizeof(*conn));
         struct session_config config = config_of(world, worker);
         struct frame list[PENDING_MAX + 1] = { { .kind = FRAME_UPGRADE } };
+        const char *traits[TRAITS];
         struct session_action action;
         enum output result;
 
@@ -243,6 +286,8 @@ struct sim_conn *sim_conn_open(struct world *world, struct worker *worker, struc
                                    .opened_ms = world->now_ms,
                                    .pong_ms = world->now_ms };
         world->conns = conn;
+        sim_target_traits(device->index, traits);
+        check(audiences_enter(worker->audiences, traits, &conn->session.audience) == OK);
         action = session_join(&conn->session, &config, worker->ring, since, malformed,
                               clock_of(world, conn), rng_u64(&world->rng));
         if (action.what == DO_HELLO) {
@@ -322,8 +367,8 @@ void sim_conn_hear(struct world *world, struct sim_conn *conn, const struct mess
 
         if (!conn->at_node || conn->is_closing)
                 return;
-        action =
-            session_message(&conn->session, message, conn->worker->ring, clock_of(world, conn));
+        action = session_message(&conn->session, message, conn->worker->ring,
+                                 conn->worker->audiences, clock_of(world, conn));
         if (action.what == DO_TIME)
                 (void)sim_socket_say(
                     world, conn,

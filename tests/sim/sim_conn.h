@@ -15,6 +15,7 @@ enum frame_kind {
         FRAME_UPGRADE,
         FRAME_HELLO,
         FRAME_ENTRY,
+        FRAME_SKIP,
         FRAME_RESET,
         FRAME_PING,
         FRAME_TIME,
@@ -24,10 +25,10 @@ enum frame_kind {
 
 struct frame {
         enum frame_kind kind;
-        struct entry *entry;       /* a reference */
+        struct entry *entry;       /* a reference; SKIP: NULL if it has left the ring */
         struct snapshot *snapshot; /* a reference */
         enum reset_reason reason;  /* HELLO, RESET */
-        struct token token;        /* HELLO */
+        struct token token;        /* HELLO, SKIP */
         bool recovered;            /* HELLO */
         struct goaway goaway;
         enum close_reason close;
@@ -40,6 +41,7 @@ struct sim_conn {
         struct sim_conn *next;
         struct worker *worker;
         struct device *device;
+        unsigned link;     /* the device's number of it */
         bool at_node;      /* the node holds its end; it is a session until closing */
         bool at_device;    /* the device holds its end */
         bool is_cut;       /* nothing passes any more, and nobody is told */

@@ -52,6 +52,13 @@ static void app_takes(struct world *world, struct device *device, const struct m
                 take_state(device, &signal->state);
                 device->place = signal->token;
                 invariants_device_state(world, device, false);
+        } else if (message->type == MESSAGE_SKIP) {
+                world_tell(world, WHO_DEVICE, device->index, "skips to %u.%t",
+                           message->skip.token.seq, message->skip.token.tag);
+                world->counted_skips++;
+                invariants_device_skip(world, device, &message->skip.token);
+                device->place = message->skip.token;
+                invariants_device_state(world, device, false);
         } else if (message->type == MESSAGE_RESET) {
                 const struct reset *reset = &message->reset;
 
@@ -79,13 +86,18 @@ static void on_gone(struct world *world, void *owner, uint64_t argument, void *l
                 sim_conn_gone(world, conn);
 }
 
-/* The device forgets its connection; the node hears of it, or not. */
-void sim_device_leave(struct world *world, struct device *device)
+struct sim_conn *sim_device_conn(const struct device *device)
 {
-        struct sim_conn *conn = device->conn;
+        return device->links[device->core.main].conn;
+}
 
-        device->attempt++;
-        device->conn = NULL;
+/* The device forgets a connection; the node hears of it, or not. */
+void sim_device_leave(struct world *world, struct device *device, unsigned link)
+{
+        struct sim_conn *conn = device->links[link].conn;
+
+        device->links[link].attempt = 0;
+        device->links[link].conn = NULL;
         if (conn == NULL)
                 return;
         conn->at_device = false;
@@ -98,7 +110,7 @@ static void on_lost(struct world *world, void *owner, uint64_t argument, void *l
 {
         struct sim_conn *conn = owner;
         struct device *device = conn->device;
-        struct device_input input = { .kind = DEVICE_IN_CLOSED };
+        struct device_input input = { .kind = DEVICE_IN_CLOSED, .link = conn->link };
 
         (void)argument, (void)load;
         if (!conn->at_device)
@@ -107,10 +119,11 @@ static void on_lost(struct world *world, void *owner, uint64_t argument, void *l
                 world_in(world, device->asleep_until_ms - world->now_ms + 1, on_lost, conn, 0);
                 return;
         }
-        if (device->core.phase == DEVICE_CONNECTING)
+        if (conn->link == device->core.main ? device->core.phase == DEVICE_CONNECTING
+                                            : device->core.next.phase == DEVICE_CONNECTING)
                 input.kind = DEVICE_IN_FAILED;
         world_tell(world, WHO_DEVICE, device->index, "lost its connection");
-        sim_device_leave(world, device);
+        sim_device_leave(world, device, conn->link);
         sim_device_feed(world, device, &input);
 }
 
@@ -120,28 +133,41 @@ void sim_device_lost(struct world *world, struct sim_conn *conn)
                 world_in(world, latency_ms(world), on_lost, conn, 0);
 }
 
+/* Which link an attempt is of. False: it has been given up. */
+static bool link_of(const struct device *device, uint64_t attempt, unsigned *ret_link)
+{
+        for (unsigned link = 0; link < DEVICE_CORE_LINKS; link++) {
+                if (device->links[link].attempt == attempt) {
+                        *ret_link = link;
+                        return true;
+                }
+        }
+        return false;
+}
+
 static void on_refused(struct world *world, void *owner, uint64_t attempt, void *load)
 {
         struct device *device = owner;
         struct device_input input = { .kind = DEVICE_IN_REFUSED, .status = 503 };
 
         (void)load;
-        if (device->attempt != attempt)
+        if (!link_of(device, attempt, &input.link))
                 return;
         input.retry_after_s = (int64_t)world_random(world, 1, 3);
-        sim_device_leave(world, device);
+        sim_device_leave(world, device, input.link);
         sim_device_feed(world, device, &input);
 }
 
 static void on_failed(struct world *world, void *owner, uint64_t attempt, void *load)
 {
         struct device *device = owner;
+        struct device_input input = { .kind = DEVICE_IN_FAILED };
 
         (void)load;
-        if (device->attempt != attempt)
+        if (!link_of(device, attempt, &input.link))
                 return;
-        sim_device_leave(world, device);
-        sim_device_feed(world, device, &(struct device_input){ .kind = DEVICE_IN_FAILED });
+        sim_device_leave(world, device, input.link);
+        sim_device_feed(world, device, &input);
 }
 
 /* The request stands before some node, with the token as it was when it was sent. */
@@ -151,26 +177,31 @@ static void on_knock(struct world *world, void *owner, uint64_t attempt, void *l
         struct node *node = world->nodes[world_random(world, 0, world->n_nodes - 1)];
         char text[TOKEN_TEXT_MAX + 1];
         struct token since;
-        bool has_since = device->place.epoch != 0;
+        unsigned link;
 
         (void)load;
-        if (device->attempt != attempt)
+        if (!link_of(device, attempt, &link))
                 return;
         if (!node->is_alive) {
                 if (world_chance(world, 700)) /* else nobody answers at all */
                         world_in(world, latency_ms(world), on_failed, device, attempt);
                 return;
         }
-        check(token_equal(&device->core.token, &device->place));
+
+        const struct token *asked = &device->links[link].since;
+        bool has_since = asked->epoch != 0;
+
         if (has_since)
-                check(token_parse(text, token_format(&device->place, text), &since) == OK);
+                check(token_parse(text, token_format(asked, text), &since) == OK);
         device->sent_garbage = device->sends_garbage && has_since;
         device->sends_garbage = false;
-        device->conn = sim_worker_accept(
+        device->links[link].conn = sim_worker_accept(
             world, node->workers[world_random(world, 0, node->n_workers - 1)], device,
             has_since && !device->sent_garbage ? &since : NULL, device->sent_garbage);
-        if (device->conn == NULL)
+        if (device->links[link].conn == NULL)
                 world_in(world, latency_ms(world), on_refused, device, attempt);
+        else
+                device->links[link].conn->link = link;
 }
 
 /* --- reading -------------------------------------------------------------------------------- */
@@ -197,6 +228,10 @@ static void to_message(const struct world *world, const struct sim_conn *conn,
                 decode(frame->entry->frames[encoding], encoding, ret_message);
                 return;
         }
+        if (frame->kind == FRAME_SKIP && frame->entry != NULL && world->wire) {
+                decode(frame->entry->skips[encoding], encoding, ret_message);
+                return;
+        }
         if (frame->kind == FRAME_RESET && world->wire) {
                 decode(snapshot_frame(frame->snapshot, frame->reason, (enum wire)encoding), encoding,
                        ret_message);
@@ -214,6 +249,9 @@ static void to_message(const struct world *world, const struct sim_conn *conn,
         } else if (frame->kind == FRAME_ENTRY) {
                 message.type = MESSAGE_SIGNAL;
                 message.signal = frame->entry->signal;
+        } else if (frame->kind == FRAME_SKIP) {
+                message.type = MESSAGE_SKIP;
+                message.skip.token = frame->token;
         } else if (frame->kind == FRAME_RESET) {
                 const struct event_state *states =
                     snapshot_events(frame->snapshot, &message.reset.n);
@@ -243,7 +281,7 @@ static void on_pong(struct world *world, void *owner, uint64_t argument, void *l
 static void read_frame(struct world *world, struct sim_conn *conn, const struct frame *frame)
 {
         struct device *device = conn->device;
-        struct device_input input = { .kind = DEVICE_IN_MESSAGE };
+        struct device_input input = { .kind = DEVICE_IN_MESSAGE, .link = conn->link };
         struct message message;
 
         switch (frame->kind) {
@@ -258,7 +296,7 @@ static void read_frame(struct world *world, struct sim_conn *conn, const struct 
         case FRAME_CLOSE:
                 input.kind = DEVICE_IN_CLOSED;
                 input.code = close_table[frame->close].code;
-                sim_device_leave(world, device);
+                sim_device_leave(world, device, conn->link);
                 break;
         default:
                 to_message(world, conn, frame, &message);
@@ -306,14 +344,15 @@ static void on_heard(struct world *world, void *owner, uint64_t argument, void *
 
 static void say(struct world *world, struct device *device, const struct message *message)
 {
+        struct sim_conn *conn = sim_device_conn(device);
         struct message *copy;
 
-        if (device->conn == NULL || device->conn->is_cut)
+        if (conn == NULL || conn->is_cut)
                 return;
         copy = malloc(sizeof(*copy));
         check(copy != NULL);
         *copy = *message;
-        world_send(world, latency_ms(world), on_heard, device->conn, 0, copy, free);
+        world_send(world, latency_ms(world), on_heard, conn, 0, copy, free);
 }
 
 static void on_tick(struct world *world, void *owner, uint64_t at_ms, void *load);
@@ -353,7 +392,9 @@ static void carry_out(struct world *world, struct device *device,
 
         switch (action->what) {
         case DEVICE_DO_CONNECT:
-                device->attempt++;
+                check(token_equal(&device->core.token, &device->place));
+                device->links[action->link].attempt = ++device->attempt;
+                device->links[action->link].since = device->place;
                 world_in(world, latency_ms(world), on_knock, device, device->attempt);
                 break;
         case DEVICE_DO_ACK:
@@ -370,10 +411,10 @@ static void carry_out(struct world *world, struct device *device,
                 break;
         case DEVICE_DO_CLOSE:
                 invariants_device_closes(world, device, action->reason, why);
-                sim_device_leave(world, device);
+                sim_device_leave(world, device, action->link);
                 break;
         case DEVICE_DO_CUT:
-                sim_device_leave(world, device);
+                sim_device_leave(world, device, action->link);
                 break;
         case DEVICE_DO_STATE:
                 break;
@@ -385,6 +426,9 @@ void sim_device_feed(struct world *world, struct device *device, const struct de
         struct device_actions actions;
 
         device_core_step(&device->core, input, now_of(world, device), &actions);
+        if (input->kind == DEVICE_IN_MESSAGE && input->message->type == MESSAGE_SKIP &&
+            !token_equal(&device->core.token, &device->place))
+                app_takes(world, device, input->message); /* its SDK's place moved: that is all */
         for (unsigned i = 0; i < actions.n; i++)
                 carry_out(world, device, &actions.list[i], input, actions.why);
         sim_device_arm(world, device);

@@ -18,7 +18,11 @@ struct device {
         int64_t wall_ahead_ms;
         uint64_t tick_ms;      /* the next TICK asked for; 0 = none */
         uint64_t attempt;      /* rises with each connection and each life */
-        struct sim_conn *conn; /* NULL until accepted */
+        struct { /* by the core's number of it */
+                uint64_t attempt;      /* 0 = none */
+                struct token since;    /* what it was asked for with; epoch 0 = nothing */
+                struct sim_conn *conn; /* NULL until accepted */
+        } links[DEVICE_CORE_LINKS];
         bool is_asleep;        /* reads nothing, does nothing */
         uint64_t asleep_until_ms;
         unsigned read_every_ms; /* per frame; 0 = as they come */
@@ -28,6 +32,7 @@ struct device {
         struct token place; /* epoch 0 = knows nothing yet */
         struct event_state states[EVENTS_AT_ALL];
         size_t n_states;
+        struct event_state passed[EVENTS_AT_ALL]; /* the judge's: newest not for it, by event */
         enum reset_reason hello_reason;
         bool hello_recovered;
         struct notes notes; /* the judge's */
@@ -43,7 +48,8 @@ void sim_device_lost(struct world *world, struct sim_conn *conn);
 
 /* Between sim_device.c and sim_device_life.c. */
 void sim_device_feed(struct world *world, struct device *device, const struct device_input *input);
-void sim_device_leave(struct world *world, struct device *device); /* forget the connection */
+void sim_device_leave(struct world *world, struct device *device, unsigned link); /* forget it */
+struct sim_conn *sim_device_conn(const struct device *device); /* the main one; NULL = none */
 void sim_device_arm(struct world *world, struct device *device);   /* the core's next tick */
 
 void sim_device_suffer(struct world *world, struct device *device, enum fault fault);

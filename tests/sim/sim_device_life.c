@@ -17,8 +17,10 @@ static void wake_up(struct world *world, void *owner, uint64_t until_ms, void *l
         world_tell(world, WHO_DEVICE, device->index, "wakes up");
         device->is_asleep = false;
         sim_device_feed(world, device, &(struct device_input){ .kind = DEVICE_IN_TICK });
-        if (device->conn != NULL)
-                sim_device_wake(world, device->conn);
+        for (unsigned link = 0; link < DEVICE_CORE_LINKS; link++) {
+                if (device->links[link].conn != NULL)
+                        sim_device_wake(world, device->links[link].conn);
+        }
 }
 
 static void fall_asleep(struct world *world, struct device *device)
@@ -30,8 +32,8 @@ static void fall_asleep(struct world *world, struct device *device)
         world_tell(world, WHO_DEVICE, device->index, "sleeps for %u ms", ms);
         if (world_chance(world, 300))
                 sim_device_feed(world, device, &(struct device_input){ .kind = DEVICE_IN_CUT });
-        else if (device->conn != NULL && world_chance(world, 500))
-                device->conn->is_cut = true;
+        else if (sim_device_conn(device) != NULL && world_chance(world, 500))
+                sim_device_conn(device)->is_cut = true;
         device->is_asleep = true;
         device->asleep_until_ms = world->now_ms + ms;
         world_in(world, ms, wake_up, device, device->asleep_until_ms);
@@ -39,7 +41,7 @@ static void fall_asleep(struct world *world, struct device *device)
 
 static void cut(struct world *world, struct device *device)
 {
-        struct sim_conn *conn = device->conn;
+        struct sim_conn *conn = sim_device_conn(device);
         uint64_t how = world_random(world, 0, 2);
 
         if (conn == NULL || device->is_asleep)
@@ -100,7 +102,8 @@ void sim_device_suffer(struct world *world, struct device *device, enum fault fa
         case FAULT_DEVICE_RESTART:
                 world_tell(world, WHO_DEVICE, device->index, "starts again, %s",
                            trace_text(keeps ? "with its token" : "knowing nothing"));
-                sim_device_leave(world, device);
+                for (unsigned link = 0; link < DEVICE_CORE_LINKS; link++)
+                        sim_device_leave(world, device, link);
                 begin(world, device, keeps);
                 break;
         default:

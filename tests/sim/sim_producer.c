@@ -11,6 +11,7 @@
 #include "tests/sim/invariants.h"
 #include "tests/sim/sim_hold.h"
 #include "tests/sim/sim_node.h"
+#include "tests/sim/sim_target.h"
 
 #define ATTEMPTS_MAX 8
 
@@ -24,6 +25,7 @@ struct wish { /* one command under one key, until it is told what came of it */
         struct producer *producer;
         char key[24], fingerprint[65], event[8];
         struct command command;
+        const struct target *to; /* NULL: for everyone */
         struct event create;
         bool has_if_version;
         uint64_t if_version, newest_seen;
@@ -164,6 +166,7 @@ static void decide(struct world *world, struct wish *wish, const struct event *b
         call->witness = *follower_core_witness(&node->core);
         call->after.epoch = call->witness.epoch;
         call->expected = version;
+        call->target = wish->to;
         call->publish = wish->command.kind == COMMAND_PUBLISH;
         sim_redis_call(world, node, call);
 }
@@ -252,6 +255,8 @@ static struct wish *new_wish(struct world *world, struct producer *producer)
         snprintf(wish->event, sizeof(wish->event), "e%u",
                  (unsigned)world_random(world, 0, EVENTS_AT_ALL - 1));
         choose_command(world, wish);
+        if (world_chance(world, 350))
+                wish->to = sim_target((unsigned)world_random(world, 1, SIM_TARGETS - 1));
         wish->has_if_version = world_chance(world, 150);
         wish->if_version = world_random(world, 0, 8);
         snprintf(wish->key, sizeof(wish->key), "k%u", world->n_keys++);

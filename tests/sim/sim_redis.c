@@ -82,7 +82,7 @@ static void do_lookup(struct world *world, struct call *call)
 static enum model_answer append(struct world *world, struct call *call)
 {
         struct model *model = server_of(world, call)->model;
-        char *text = event_format(&call->after), *body = entry_format_body(&call->signal);
+        char *text = event_format(&call->after), *body = entry_format_body(&call->signal, call->target);
         struct model_record *record, *there = NULL;
         struct model_op *result = NULL;
         struct model_append append = { .event = call->event,

@@ -70,6 +70,7 @@ struct call {
         char fingerprint[65];          /* APPEND */
         struct event after;            /* APPEND */
         struct signal signal;          /* APPEND */
+        const struct target *target;   /* APPEND; lives for ever */
         uint64_t expected;             /* APPEND: version; RENEW: epoch */
         uint64_t fresh;                /* RENEW: epoch */
         bool publish;                  /* APPEND */

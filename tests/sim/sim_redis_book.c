@@ -72,6 +72,7 @@ static void note_appended(struct world *world, struct server *server, struct mod
         struct past past = { .token = op->token,
                              .prev = op->prev,
                              .signal = call->signal,
+                             .to = call->target,
                              .sent_ms = world->now_ms,
                              .shown_ms = op->held ? 0 : world->now_ms,
                              .version_before = op->before != NULL ? op->before->version : 0,

@@ -101,6 +101,8 @@ enum output sim_socket_say(struct world *world, struct sim_conn *conn, struct fr
 void sim_conn_gone(struct world *world, struct sim_conn *conn)
 {
         (void)world;
+        if (conn->at_node)
+                audiences_leave(conn->worker->audiences, conn->session.audience);
         conn->at_node = false;
         conn->session.state = SESSION_CLOSED;
         for (unsigned i = 0; i < conn->n_pending; i++)

@@ -138,6 +138,7 @@ static void take_install(struct world *world, struct worker *worker, const struc
                 base.tag = letter->entries[0]->prev_tag;
         }
         ring_install(after, &base, snapshot_parent(letter->snapshot));
+        audiences_forget(worker->audiences);
         for (size_t i = 0; i < letter->n; i++)
                 ring_push(after, letter->entries[i]);
         for (struct sim_conn *conn = world->conns; conn != NULL; conn = conn->next) {
@@ -246,6 +247,7 @@ struct worker *sim_worker_create(struct world *world, struct node *node, unsigne
         worker->index = index;
         check(ring_create(world->ring_capacity, &worker->ring) == OK);
         check(ring_create(world->ring_capacity, &worker->spare) == OK);
+        check(audiences_create(&worker->audiences) == OK);
         return worker;
 }
 
@@ -253,6 +255,7 @@ void sim_worker_destroy(struct worker *worker)
 {
         ring_destroy(worker->ring);
         ring_destroy(worker->spare);
+        audiences_destroy(worker->audiences);
         snapshot_unref(worker->snapshot);
         free(worker);
 }

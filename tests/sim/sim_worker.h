@@ -8,6 +8,7 @@
 
 #include "fanout/snapshot.h"
 #include "fanout/ring.h"
+#include "gateway/audience.h"
 #include "gateway/drain.h"
 #include "gateway/lifetime.h"
 #include "tests/sim/world.h"
@@ -20,6 +21,7 @@ struct worker {
         struct node *node;
         unsigned index;
         struct ring *ring, *spare;
+        struct audiences *audiences;
         struct snapshot *snapshot;
         uint64_t confirmed_ms[2];
         struct lifetime lifetime;

@@ -78,7 +78,7 @@ struct world {
         uint64_t counted_asks;  /* of the log, by all nodes */
         uint64_t asks_in_quiet; /* the same, soon after the quiet began */
         uint64_t counted_signals, counted_resets, counted_commits; /* that this run was worth it */
-        uint64_t counted_renewals, counted_failovers;
+        uint64_t counted_renewals, counted_failovers, counted_skips;
         /* What living nodes remembered when the quiet began: (generation, version) of each event.
          */
         struct rank {
