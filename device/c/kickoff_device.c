@@ -27,12 +27,14 @@ static int64_t node_ms(const struct kickoff_device *device)
 /* --- bundles -------------------------------------------------------------------------------- */
 
 static void show_bundle(struct kickoff_device *device, const char *event,
-                        const struct device_copy *copy, bool from_cache)
+                        const struct device_copy *copy, bool from_cache, bool has_bytes)
 {
         struct kickoff_device_bundle bundle = {
                 .event = event,
                 .version = copy->version,
-                .bytes = copy->bytes.data,
+                .bytes = !has_bytes            ? NULL
+                         : copy->bytes.len > 0 ? copy->bytes.data
+                                               : "",
                 .len = copy->bytes.len,
                 .content_type = copy->content_type,
                 .hash = copy->hash,
@@ -62,7 +64,7 @@ static void look_in_cache(struct kickoff_device *device, const struct event_stat
         if (copy.version == state->bundle && copy.epoch == device->core.token.epoch) {
                 device_agenda_fetched(&device->agenda, state->event, DEVICE_FETCH_GOOD,
                                       copy.version, copy.hash, 0, now);
-                show_bundle(device, state->event, &copy, true);
+                show_bundle(device, state->event, &copy, true, true);
         } else {
                 device_agenda_found(&device->agenda, state->event, copy.hash);
         }
@@ -97,7 +99,7 @@ static bool is_the_same(struct kickoff_device *device, struct fetch *fetch)
                 return false;
         memcpy(fetch->copy.hash, fetch->known, sizeof(fetch->copy.hash));
         if (device->cache_dir[0] == '\0')
-                return true; /* the app was given it by this very object */
+                return true; /* the app was given the bytes by this very object */
         if (device_cache_read(device->cache_dir, cohort_of(device), fetch->event, &copy) != OK)
                 return false;
         if (strcmp(copy.hash, fetch->known) != 0) {
@@ -130,11 +132,24 @@ void kickoff_device_fetched(struct kickoff_device *device)
         if (device->cache_dir[0] != '\0')
                 (void)!device_cache_write(device->cache_dir, cohort_of(device), fetch->event,
                                           &fetch->copy);
-        if (!same || device->cache_dir[0] != '\0')
-                show_bundle(device, fetch->event, &fetch->copy, same);
+        show_bundle(device, fetch->event, &fetch->copy, same,
+                    !same || device->cache_dir[0] != '\0');
 }
 
 /* --- carrying out what the core decided ----------------------------------------------------- */
+
+static void act_on_due(struct kickoff_device *device)
+{
+        const struct kickoff_device_options *to = &device->options;
+        struct device_row due;
+
+        while (device_agenda_act(&device->agenda, node_ms(device), &due)) {
+                /* Before the callback, which may take its time: this is when it was switched. */
+                if (due.seq != 0)
+                        kickoff_device_activated(device, due.seq);
+                to->on_due(to->owner, &due.state, due.seq);
+        }
+}
 
 /* An event for which there is no memory is still told; it is only not looked after. */
 static void look_after(struct kickoff_device *device, const struct message *message)
@@ -153,6 +168,7 @@ static void look_after(struct kickoff_device *device, const struct message *mess
                 for (size_t i = 0; i < message->reset.n; i++)
                         look_in_cache(device, &message->reset.events[i]);
         }
+        act_on_due(device); /* before the next message: that one may be of the same event */
 }
 
 static void deliver(struct kickoff_device *device, const struct message *message)
@@ -235,16 +251,9 @@ void kickoff_device_feed(struct kickoff_device *device, const struct device_inpu
 
 static void run_agenda(struct kickoff_device *device)
 {
-        const struct kickoff_device_options *to = &device->options;
         const struct device_row *row;
-        struct device_row due;
 
-        while (device_agenda_act(&device->agenda, node_ms(device), &due)) {
-                /* Before the callback, which may take its time: this is when it was switched. */
-                if (due.seq != 0)
-                        kickoff_device_activated(device, due.seq);
-                to->on_due(to->owner, &due.state, due.seq);
-        }
+        act_on_due(device);
         device_http_check(device);
         if (!device->fetch.is_busy && device->fetch.wsi == NULL &&
             device->core.phase != DEVICE_STOPPED &&

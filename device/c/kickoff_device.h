@@ -34,11 +34,11 @@ enum kickoff_device_state {
 struct kickoff_device_bundle { /* borrowed until the callback returns */
         const char *event;
         uint64_t version;
-        const void *bytes;
+        const void *bytes; /* NULL: those that this callback last gave for the event, under the same hash */
         size_t len;
         const char *content_type;
         const char *hash;  /* SHA-256 of the bytes, hex */
-        bool from_cache;   /* of cache_dir, as it still is at the node */
+        bool from_cache;   /* not sent again: of cache_dir, or held by the app (bytes is NULL) */
 };
 
 struct kickoff_device_options {

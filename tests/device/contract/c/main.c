@@ -101,15 +101,29 @@ static void on_due(void *owner, const struct event_state *state, seqno seq)
                         (json_int_t)node_ms));
 }
 
+/* An app keeps what it was given; bytes that have not changed are not handed over again. */
+#define KEPT_MAX 16
+static struct {
+        char event[EVENT_ID_MAX + 1], hash[65];
+        size_t len;
+} kept[KEPT_MAX];
+
 static void on_bundle(void *owner, const struct kickoff_device_bundle *bundle)
 {
-        char hash[65];
+        size_t i = 0;
 
         (void)owner;
-        device_cache_hash(bundle->len > 0 ? bundle->bytes : "", bundle->len, hash);
+        while (i < KEPT_MAX - 1 && kept[i].event[0] != '\0' &&
+               strcmp(kept[i].event, bundle->event) != 0)
+                i++;
+        if (bundle->bytes != NULL) {
+                snprintf(kept[i].event, sizeof(kept[i].event), "%s", bundle->event);
+                device_cache_hash(bundle->bytes, bundle->len, kept[i].hash);
+                kept[i].len = bundle->len;
+        }
         print(json_pack("{s:s,s:s,s:I,s:s,s:I,s:s}", "event", "bundle", "of", bundle->event,
-                        "bundle", (json_int_t)bundle->version, "hash", hash, "size",
-                        (json_int_t)bundle->len, "from", bundle->from_cache ? "cache" : "network"));
+                        "bundle", (json_int_t)bundle->version, "hash", kept[i].hash, "size",
+                        (json_int_t)kept[i].len, "from", bundle->from_cache ? "cache" : "network"));
 }
 
 /* --- in -------------------------------------------------------------------------------------- */
