@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/option_help.h"
+#include "base/option_man.h"
 
 #define OPTIONS_MAX 64 /* one bit each in option_run.seen */
 
@@ -317,6 +318,8 @@ static bool print_and_stop(const struct option_program *program, const char *arg
 
         if (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0)
                 option_help(program, &text);
+        else if (strcmp(argument, "--help-man") == 0)
+                option_man(program, &text);
         else if (strcmp(argument, "--version") == 0)
                 buf_printf(&text, "%s %s\n", program->name, KICKOFF_VERSION);
         else

@@ -43,7 +43,7 @@ struct option_program {
 
 enum option_result {
         OPTION_RUN,  /* go on; *ret_first_operand is the index of the first operand in argv */
-        OPTION_DONE, /* --help or --version was asked for and printed on stdout: exit 0 */
+        OPTION_DONE, /* --help, --help-man or --version was asked for and printed on stdout: exit 0 */
         OPTION_WRONG /* said on stderr what is wrong and what to do: exit 2 */
 };
 
