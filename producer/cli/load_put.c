@@ -13,8 +13,8 @@
 #include "producer/cli/ask.h"
 #include "producer/cli/progress.h"
 
-#define WAIT_FIRST_MS 250
-#define WAIT_MAX_MS   8000
+#define WAIT_FIRST_MS 250u
+#define WAIT_MAX_MS   8000u
 #define WAIT_NAMED_S  30 /* a node that names more is asked after this */
 
 struct crew {
