@@ -76,11 +76,13 @@ static pid_t start_load(const struct test_node *node, const char *dir)
         pid_t pid = fork();
 
         if (pid == 0) {
-                char admin[96];
+                const char *bin = getenv("KICKOFF_BIN_DIR");
+                char admin[96], program[512];
 
                 snprintf(admin, sizeof(admin), "--admin=%s", node->admin);
-                execl(KICKOFF_BIN_DIR "/kickoff", "kickoff", "prefetch", "load", "final", dir,
-                      admin, NULL);
+                snprintf(program, sizeof(program), "%s/kickoff",
+                         bin != NULL ? bin : KICKOFF_BIN_DIR);
+                execl(program, "kickoff", "prefetch", "load", "final", dir, admin, NULL);
                 _exit(127);
         }
         cr_assert(pid > 0);
@@ -94,8 +96,8 @@ static json_t *load(const struct test_node *node, const char *dir, const char *m
 
         snprintf(admin, sizeof(admin), "--admin=%s", node->admin);
         cr_assert(eq(int,
-                     run_program(&out, KICKOFF_BIN_DIR "/kickoff", "prefetch", "load", "final", dir,
-                                 admin, "--json", more, NULL),
+                     run_program(&out, "kickoff", "prefetch", "load", "final", dir, admin, "--json",
+                                 more, NULL),
                      0));
         answer = json_loads(out, 0, NULL);
         cr_assert(answer != NULL, "%s", out);
@@ -183,10 +185,8 @@ Test(prefetch, wrong_files_are_refused_before_anything_is_sent)
         node_start(&node, "--redis", test_redis_url(redis), NULL);
         create_event(&node, "final");
         snprintf(admin, sizeof(admin), "--admin=%s", node.admin);
-        cr_assert(eq(int,
-                     run_program(&out, KICKOFF_BIN_DIR "/kickoff", "prefetch", "load", "final", dir,
-                                 admin, NULL),
-                     2));
+        cr_assert(eq(
+            int, run_program(&out, "kickoff", "prefetch", "load", "final", dir, admin, NULL), 2));
         free(out);
         cr_assert(eq(long, number_from(redis, "EXISTS", "{kickoff}:drafts:final"), 0));
         node_end(&node);
