@@ -210,6 +210,14 @@ static void compare_tail(struct pair *pair)
                &out, "tail");
 }
 
+static void compare_audit(struct pair *pair)
+{
+        struct buf out = BUF_INIT;
+
+        buf_printf(&out, "%zu", model_data(pair->model)->n_audits);
+        expect(pair, test_redis_ask(pair->server, "XLEN", KEYS "audit", NULL), &out, "audit");
+}
+
 static void compare_state(struct pair *pair)
 {
         struct token witness = some_witness(pair);

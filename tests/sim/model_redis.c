@@ -145,6 +145,7 @@ static void apply_append(struct model_data *data, struct model_op *op)
         size_t draft = model_find_draft(data, op->event);
 
         push(data->log, data->n_log, data->log_size, op);
+        data->n_audits++;
         set_event(data, op->record);
         if (op->held && !data->has_mark) {
                 data->mark = data->meta.seq;
@@ -196,6 +197,7 @@ static void apply(struct model_data *data, struct model_op *op)
                 break;
         case MODEL_WIPE:
                 data->n_log = data->n_events = data->n_requests = data->n_drafts = 0;
+                data->n_audits = 0;
                 data->meta = (struct token){ .epoch = 0 };
                 break;
         case MODEL_LOSE_META:
@@ -236,7 +238,7 @@ void model_cut(struct model *model, size_t lines)
         check(lines <= model->n_journal);
         if (lines == model->n_journal)
                 return;
-        data->n_log = data->n_events = data->n_requests = data->n_drafts = 0;
+        data->n_log = data->n_events = data->n_requests = data->n_drafts = data->n_audits = 0;
         data->meta = (struct token){ .epoch = 0 };
         data->has_mark = false;
         for (size_t i = 0; i < lines; i++)

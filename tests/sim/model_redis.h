@@ -4,7 +4,7 @@
  * again; a replica is a model that takes over the lines of another. Texts go in and out as they do
  * in Redis; test_model.c gives both the same commands and compares every answer.
  *
- * Left out: bundle bodies, permissions, and that a request key is forgotten after 24 h. */
+ * Left out: bundle bodies, what stands in the audit trail, permissions, and that a request key is forgotten after 24 h. */
 #pragma once
 
 #include <stdbool.h>
@@ -162,6 +162,7 @@ struct model_data {
         size_t n_log, log_size, n_events, events_size, n_requests, requests_size;
         const struct model_op *drafts[EVENTS_MAX];
         size_t n_drafts;
+        size_t n_audits; /* entries in the audit trail: one per append, whatever became of it later */
 };
 const struct model_data *model_data(const struct model *model);
 size_t model_find_event(const struct model_data *data, const char *event); /* n_events: none */

@@ -89,12 +89,12 @@ static void compare_release(struct pair *pair)
 
 static char *append_to_redis(struct pair *pair, const struct texts *t, bool publish, bool held)
 {
-        return test_redis_ask(pair->server, "FCALL", "kickoff1_append", "6", KEYS "log",
-                              KEYS "meta", KEYS "events", t->req, t->bundles, t->drafts, t->event,
-                              t->expected, t->record, t->body, t->tag, "PUBLISH", KEYS "signals",
-                              publish ? "1" : "0", t->fingerprint, "86400", "4", t->keep,
-                              t->keep_ms, t->now, held ? "1" : "0", t->witness.epoch,
-                              t->witness.seq, t->witness.tag, "fsync", NULL);
+        return test_redis_ask(
+            pair->server, "FCALL", "kickoff1_append", "7", KEYS "log", KEYS "meta", KEYS "events",
+            t->req, t->bundles, t->drafts, KEYS "audit", t->event, t->expected, t->record, t->body,
+            t->tag, "PUBLISH", KEYS "signals", publish ? "1" : "0", t->fingerprint, "86400", "4",
+            t->keep, t->keep_ms, t->now, held ? "1" : "0", t->witness.epoch, t->witness.seq,
+            t->witness.tag, "fsync", "start", "somebody", "somewhere", "{}", "100000", NULL);
 }
 
 static void choose_texts(struct pair *pair, struct model_append *append, struct texts *t)
@@ -218,6 +218,7 @@ static void compare_all(struct pair *pair)
         compare_head(pair);
         compare_state(pair);
         compare_tail(pair);
+        compare_audit(pair);
         compare_range(pair, 1, UINT64_C(1) << 50, 100000);
 }
 
@@ -259,6 +260,7 @@ static void one_step(struct pair *pair)
         }
         compare_head(pair);
         compare_tail(pair);
+        compare_audit(pair);
 }
 
 Test(model, answers_as_redis_does_whatever_is_asked)
