@@ -2,6 +2,8 @@
  * messages, and the place in the ids. Over real sockets, whichever way the frames leave. */
 #include "tests/gateway/client.h"
 
+#include <jansson.h>
+
 #include "base/metrics.h"
 #include "gateway/gateway_metrics.h"
 
@@ -236,6 +238,49 @@ Test(stream, ten_thousand_messages_reach_one_who_reads_byte_by_byte)
         for (seqno seq = 1; seq <= 10000; seq++)
                 expect_signal(fd, seq);
         close(fd);
+        worker_destroy(worker);
+}
+
+static void say_to_cohort(struct worker *worker, seqno seq, const char *cohort)
+{
+        struct entry *everyones = log_entry(seq), *entry;
+        struct snapshot *snapshot = log_snapshot(seq);
+        json_t *cohorts = json_pack("[s]", cohort);
+        struct target *target;
+        const char *why;
+
+        cr_assert(eq(int, target_parse(cohorts, NULL, &target, &why), OK));
+        entry = entry_create_for(&everyones->signal, target, everyones->prev_tag, NULL);
+        worker_entries(worker, &entry, 1, snapshot);
+        entry_unref(entry);
+        entry_unref(everyones);
+        target_destroy(target);
+        json_decref(cohorts);
+        snapshot_unref(snapshot);
+}
+
+BOTH_WAYS(what_was_not_for_it_moves_its_place_all_the_same)
+{
+        struct token place = log_token(EPOCH, 0, 3);
+        struct worker *worker = worker_at(&options, 1);
+        int others = join(worker), fans = client_connect(worker);
+        struct stream_block block;
+
+        begin(fans, "&cohort=sports", "");
+        expect_hello(fans, false);
+        expect_reset(fans, RESET_NEW);
+        say_to_cohort(worker, 2, "sports");
+        say_to_cohort(worker, 3, "sports");
+        test_entry(worker, 4);
+        for (seqno seq = 2; seq <= 4; seq++)
+                expect_signal(fans, seq);
+        block = read_block(others);
+        cr_assert(eq(int, block.message.type, MESSAGE_SKIP), "%s", block.text);
+        cr_assert(token_equal(&block.message.skip.token, &place));
+        cr_assert(token_equal(&block.id, &place));
+        expect_signal(others, 4);
+        close(others);
+        close(fans);
         worker_destroy(worker);
 }
 
