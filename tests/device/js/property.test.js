@@ -166,13 +166,16 @@ class Play {
                 assert.ok(this.links.has(input.link), 'of a link that is there');
                 if (message.t === 'hello') {
                         this.links.set(input.link, 'live');
+                        this.resetDue = !message.recovered;
                 } else if (message.t === 'reset') {
                         this.seen = message.token;
+                        this.resetDue = false;
                         this.counts.resets++;
                 } else if (message.t === 'signal') {
                         const now = parseToken(message.token);
                         const before = parseToken(this.seen);
 
+                        assert.equal(this.resetDue, false, 'no signal before the reset that is due');
                         assert.equal(now.epoch, before.epoch, 'no other epoch without a reset');
                         assert.equal(now.seq, before.seq + 1, 'no hole, nothing twice');
                         this.seen = message.token;
