@@ -196,8 +196,8 @@ Test(stream, a_node_that_leaves_says_goaway_and_ends_the_stream)
         message = next_message(&curl, &block);
         cr_assert(eq(int, message.type, MESSAGE_GOAWAY), "%s", block.data);
         cr_assert(eq(int, message.goaway.reason, GOAWAY_DRAIN));
-        cr_assert(all(ge(long, block.retry_ms, message.goaway.min_ms),
-                      le(long, block.retry_ms, message.goaway.max_ms)));
+        cr_assert(ge(long, block.retry_ms, message.goaway.min_ms));
+        cr_assert(le(long, block.retry_ms, message.goaway.max_ms));
         cr_assert(not(next_block(&curl, &block)), "%s", block.data);
         cr_assert(zero(int, curl_end(&curl, false)), "curl calls that no whole answer");
         cr_assert(eq(int, node_stop(&node, 0), 0));
