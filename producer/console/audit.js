@@ -7,9 +7,14 @@ const LIMIT = 50;
 
 const about = ({ event, node, device }) => event ?? node ?? device ?? "";
 
-/* `body` is what was asked, as JSON; what is not readable is shown as it is. */
-function asked(entry) {
-    return ["", "{}"].includes(entry.body ?? "") ? "" : ` ${entry.body}`;
+/* `body` is what was asked, as JSON, cut where it was long: then it is shown as it is. */
+function asked({ body }) {
+    try {
+        return Object.entries(JSON.parse(body)).filter(([name]) => name !== "id")
+            .map(([name, value]) => ` · ${name} ${typeof value === "object" ? JSON.stringify(value) : value}`).join("");
+    } catch {
+        return body ? ` · ${body}` : "";
+    }
 }
 
 function row(entry) {

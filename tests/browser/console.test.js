@@ -28,6 +28,9 @@ const text = (locator, wanted) => locator.filter({ hasText: wanted }).waitFor();
 test("an event is announced, started after a word on whom it reaches, and the delivery curve fills", async () => {
     const page = await openConsole(browser, node);
 
+    await page.locator("#who").click();
+    await page.locator("#actor").fill("Kim, studio 2");
+    await page.keyboard.press("Enter");
     await page.locator("#new-event").click();
     await dialog(page).getByLabel("Id", { exact: false }).first().fill("final");
     await dialog(page).getByLabel("Title").fill("Cup Final: North against South");
@@ -37,7 +40,7 @@ test("an event is announced, started after a word on whom it reaches, and the de
     await card(page, "final").waitFor();
     await text(page.locator("#total"), String(DEVICES));
     await card(page, "final").getByRole("button", { name: "Start" }).click();
-    await text(page.locator("#change-reach"), new RegExp(`${DEVICES} devices`));
+    await text(page.locator("#change-reach"), new RegExp(`Reaches ${DEVICES} devices within about`));
     await shoot(page, "start-dialog");
     await page.locator("#change-go").click();
     await dialog(page).waitFor({ state: "hidden" });
@@ -49,6 +52,7 @@ test("an event is announced, started after a word on whom it reaches, and the de
     await page.locator(".curve .acked-line").waitFor();
     await text(page.locator("#slowest"), "studio");
     await text(page.locator("#announce"), /reached 300 devices/);
+    await text(page.locator("#audit li", { hasText: "start final" }), /Kim, studio 2, 127\.0\.0\.1, signal 2 · lead 2s/);
     await shoot(page, "delivered", { fullPage: true });
     assert.equal((await node.event("final")).stage, "live");
     assert.ok(devices.every((device) => device.stages.get("final") === "live"));
