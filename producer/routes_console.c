@@ -16,20 +16,24 @@
 #define JAVASCRIPT "text/javascript; charset=utf-8"
 
 /* name, type, symbol: kickoff_embed in CMakeLists.txt makes the symbols. */
-#define FILES(x)                                                                                  \
-        x("index.html", "text/html; charset=utf-8",                                               \
-          console_html) x("style.css", "text/css; charset=utf-8",                                 \
-                          console_css) x("icon.svg", "image/svg+xml", console_icon)               \
-            x("theme.js", JAVASCRIPT, console_theme_js) x("app.js", JAVASCRIPT, console_app_js)   \
-                x("api.js", JAVASCRIPT, console_api_js) x("live.js", JAVASCRIPT, console_live_js) \
-                    x("dom.js", JAVASCRIPT, console_dom_js)                                       \
-                        x("format.js", JAVASCRIPT, console_format_js)                             \
-                            x("events.js", JAVASCRIPT, console_events_js)                         \
-                                x("dialogs.js", JAVASCRIPT, console_dialogs_js)                   \
-                                    x("delivery.js", JAVASCRIPT, console_delivery_js)             \
-                                        x("curve.js", JAVASCRIPT, console_curve_js)               \
-                                            x("fleet.js", JAVASCRIPT, console_fleet_js)           \
-                                                x("audit.js", JAVASCRIPT, console_audit_js)
+/* clang-format off */
+#define FILES(x)                                                  \
+        x("index.html", "text/html; charset=utf-8", console_html) \
+        x("style.css", "text/css; charset=utf-8", console_css)    \
+        x("icon.svg", "image/svg+xml", console_icon)              \
+        x("theme.js", JAVASCRIPT, console_theme_js)               \
+        x("app.js", JAVASCRIPT, console_app_js)                   \
+        x("api.js", JAVASCRIPT, console_api_js)                   \
+        x("live.js", JAVASCRIPT, console_live_js)                 \
+        x("dom.js", JAVASCRIPT, console_dom_js)                   \
+        x("format.js", JAVASCRIPT, console_format_js)             \
+        x("events.js", JAVASCRIPT, console_events_js)             \
+        x("dialogs.js", JAVASCRIPT, console_dialogs_js)           \
+        x("delivery.js", JAVASCRIPT, console_delivery_js)         \
+        x("curve.js", JAVASCRIPT, console_curve_js)               \
+        x("fleet.js", JAVASCRIPT, console_fleet_js)               \
+        x("audit.js", JAVASCRIPT, console_audit_js)
+/* clang-format on */
 
 #define DECLARE(name, type, symbol) \
         extern const char symbol[]; \
