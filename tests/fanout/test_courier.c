@@ -37,7 +37,7 @@ static void on_asked(void *owner, const struct device_query *query, uint64_t err
                                                  .session = player->session,
                                                  .connected_since = TEST_NOW };
                 if (query->what == DEVICE_MESSAGE)
-                        snprintf(player->said, sizeof(player->said), "%s", query->message.body);
+                        snprintf(player->said, sizeof(player->said), "%.60s", query->message.body);
         }
         courier_told(player->courier, errand, &answer);
 }
