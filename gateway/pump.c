@@ -274,7 +274,7 @@ void pump_add_skip(struct worker *worker, struct conn *conn, struct buf *out)
         seqno seq;
 
         /* Without it the device comes back from a little further behind, and loses nothing. */
-        if (session_take_skip(&conn->session, &seq) && skip_piece(worker, conn, seq, &piece, own))
+        if (session_take_skip(&conn->session, worker->ring, &seq) && skip_piece(worker, conn, seq, &piece, own))
                 buf_add(out, piece.at, piece.len);
 }
 

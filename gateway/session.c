@@ -241,9 +241,10 @@ struct session_action session_next(struct session *session, const struct ring *r
         return action;
 }
 
-bool session_take_skip(struct session *session, seqno *ret_seq)
+bool session_take_skip(struct session *session, const struct ring *ring, seqno *ret_seq)
 {
-        if (!session->owes_skip || session->pending_reset != 0)
+        if (!session->owes_skip || session->pending_reset != 0 ||
+            session->cursor < ring_oldest_cursor(ring))
                 return false;
         *ret_seq = skip(session).seq;
         return true;

@@ -117,8 +117,9 @@ struct session_action session_next(struct session *session, const struct ring *r
                                    struct audiences *audiences);
 
 /* Goodbye is about to be said: true if `skip` up to *ret_seq belongs before it, which then is as
- * good as sent. */
-bool session_take_skip(struct session *session, seqno *ret_seq);
+ * good as sent. Not if that place has left the ring: nobody can name it any more, and the token
+ * the device has is as good. */
+bool session_take_skip(struct session *session, const struct ring *ring, seqno *ret_seq);
 
 struct session_place { /* how far what it was sent reaches */
         seqno cursor;

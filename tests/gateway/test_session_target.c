@@ -111,14 +111,29 @@ Test(target_session, goodbye_takes_the_skip_along_once)
         seqno seq = 0;
 
         expect(&session, DO_NOTHING, 0);
-        cr_assert(not(session_take_skip(&session, &seq)));
+        cr_assert(not(session_take_skip(&session, ring, &seq)));
         target_push(ring, 1, TO_B);
         expect(&session, DO_NOTHING, 0);
-        cr_assert(session_take_skip(&session, &seq));
+        cr_assert(session_take_skip(&session, ring, &seq));
         cr_assert(eq(u64, seq, 1));
-        cr_assert(not(session_take_skip(&session, &seq)));
+        cr_assert(not(session_take_skip(&session, ring, &seq)));
         target_push(ring, 2, TO_A);
         expect(&session, DO_ENTRY, 2);
+}
+
+Test(target_session, goodbye_names_no_place_that_has_left_the_ring)
+{
+        struct session session = session_after(0);
+        seqno seq = 0;
+
+        expect(&session, DO_NOTHING, 0);
+        target_push(ring, 1, TO_B);
+        expect(&session, DO_NOTHING, 0);
+        /* It is blocked; meanwhile more comes than the ring holds. */
+        for (seqno next = 2; next <= 2 + ring_capacity(ring); next++)
+                target_push(ring, next, NULL);
+        cr_assert(not(session_take_skip(&session, ring, &seq)));
+        cr_assert(eq(int, session_next(&session, ring, audiences).what, DO_RESET));
 }
 
 Test(target_session, a_reset_owes_nothing)

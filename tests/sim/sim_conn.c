@@ -200,7 +200,7 @@ static void say_goaway(struct world *world, struct sim_conn *conn, const struct 
         seqno seq;
 
         conn->heard_goaway = true;
-        if (session_take_skip(&conn->session, &seq))
+        if (session_take_skip(&conn->session, conn->worker->ring, &seq))
                 list[n++] = skip_frame(conn, seq);
         list[n++] = (struct frame){ .kind = FRAME_GOAWAY, .goaway = *goaway };
         (void)sim_socket_send(world, conn, list, n, KEEP_ALL, &begun);
