@@ -438,11 +438,22 @@ void courier_ask(struct courier *courier, const struct device_query *query, cour
         courier->options.ask_here(courier->options.owner, &errand->query, errand->number);
 }
 
+void courier_tell(struct courier *courier, const char *node, const struct device_query *query)
+{
+        struct buf text = BUF_INIT;
+
+        device_query_format(query, 0, courier->options.node, &text);
+        if (text.failed ||
+            registry_say(courier->registry, node, text.data, text.len, NULL, NULL) != OK)
+                metric_add(&fanout_metric_registry_failures, 1);
+        buf_fini(&text);
+}
+
 static void on_query(struct courier *courier, const struct device_heard *heard)
 {
         struct errand *errand;
 
-        if (heard->query.what == DEVICE_REPLACED) {
+        if (heard->query.what == DEVICE_REPLACED || heard->query.what == DEVICE_CLAIMED) {
                 courier->options.ask_here(courier->options.owner, &heard->query, 0);
                 return;
         }

@@ -37,7 +37,7 @@ struct courier_options {
                                nodes */
         uint32_t keep_s;    /* a record's life */
         /* Is it at this very node? courier_told() must follow, from the loop, with the same errand;
-         * not for REPLACED, whose errand is 0. `query` is borrowed until then. */
+         * not for REPLACED and CLAIMED, whose errand is 0. `query` is borrowed until then. */
         void (*ask_here)(void *owner, const struct device_query *query, uint64_t errand);
         void (*on_up)(void *owner); /* as registry.h */
         void *owner;
@@ -55,5 +55,7 @@ bool courier_uses_registry(const struct courier *courier);
 typedef void courier_answer_fn(void *owner, const struct device_answer *answer);
 void courier_ask(struct courier *courier, const struct device_query *query, courier_answer_fn *done,
                  void *owner);
+/* To the node of this name, for REPLACED: no answer comes. */
+void courier_tell(struct courier *courier, const char *node, const struct device_query *query);
 /* What this node found (ask_here). Late ones are ignored. */
 void courier_told(struct courier *courier, uint64_t errand, const struct device_answer *answer);

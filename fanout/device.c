@@ -9,9 +9,10 @@
 
 #include "proto/token.h"
 
-static const char *const question_name[DEVICE_QUESTIONS] = {
-        [DEVICE_LOOK] = "look", [DEVICE_MESSAGE] = "message", [DEVICE_REPLACED] = "replaced"
-};
+static const char *const question_name[DEVICE_QUESTIONS] = { [DEVICE_LOOK] = "look",
+                                                             [DEVICE_MESSAGE] = "message",
+                                                             [DEVICE_CLAIMED] = "claimed",
+                                                             [DEVICE_REPLACED] = "replaced" };
 static const char *const outcome_name[DEVICE_OUTCOMES] = {
         [DEVICE_ABSENT] = "absent",   [DEVICE_UNKNOWN] = "unknown", [DEVICE_SILENT] = "silent",
         [DEVICE_JOINING] = "joining", [DEVICE_FULL] = "full",       [DEVICE_LIMITED] = "limited",
@@ -59,12 +60,12 @@ void device_answer_format(const struct device_answer *answer, uint64_t errand, s
 
         hex_of(errand, number);
         hex_of(answer->session, session);
-        add_json(out,
-                 json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:I}", "k", "answer", "errand",
-                           number, "outcome", outcome_name[answer->outcome], "from", answer->node,
-                           "session", session, "since", (json_int_t)answer->connected_since,
-                           "cohort", answer->cohort, "transport", answer->transport, "retry_ms",
-                           (json_int_t)answer->retry_after_ms));
+        add_json(out, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:I}", "k", "answer",
+                                "errand", number, "outcome", outcome_name[answer->outcome], "from",
+                                answer->node, "session", session, "since",
+                                (json_int_t)answer->connected_since, "age",
+                                (json_int_t)answer->age_ms, "cohort", answer->cohort, "transport",
+                                answer->transport, "retry_ms", (json_int_t)answer->retry_after_ms));
 }
 
 /* --- reading --------------------------------------------------------------------------------- */
@@ -125,6 +126,8 @@ static bool read_query(const json_t *object, struct device_heard *heard)
         query->what = (enum device_question)what;
         if (what == DEVICE_REPLACED)
                 return query->session != 0;
+        if (what == DEVICE_CLAIMED)
+                return query->session != 0 && hex_in(object, "rival", &query->rival);
         if (heard->errand == 0 || !name_in(object, "from", heard->from, NODE_NAME_MAX))
                 return false;
         return what != DEVICE_MESSAGE ||
@@ -146,6 +149,7 @@ static bool read_answer(const json_t *object, struct device_heard *heard)
             !text_of(object, "transport", answer->transport, sizeof(answer->transport)))
                 return false;
         answer->outcome = (enum device_outcome)outcome;
+        answer->age_ms = (uint64_t)json_integer_value(json_object_get(object, "age"));
         answer->connected_since = json_integer_value(json_object_get(object, "since"));
         answer->retry_after_ms = retry_ms > 0 && retry_ms <= 60000 ? (uint32_t)retry_ms : 0;
         return true;

@@ -16,8 +16,11 @@
 #include "proto/names.h"
 
 enum device_question {
-        DEVICE_LOOK,     /* do you hold it? */
-        DEVICE_MESSAGE,  /* give it this message */
+        DEVICE_LOOK,    /* do you hold it? */
+        DEVICE_MESSAGE, /* give it this message */
+        /* The registry has another session of it, `rival`, as the later one: is that so? No answer
+         */
+        DEVICE_CLAIMED,
         DEVICE_REPLACED, /* its session has been replaced by a newer one elsewhere: end it. No
                             answer */
         DEVICE_QUESTIONS
@@ -27,6 +30,7 @@ struct device_query {
         enum device_question what;
         char device[DEVICE_ID_MAX + 1];
         uint64_t session;              /* this session alone; 0 = whichever the device has */
+        uint64_t rival;                /* CLAIMED */
         struct device_message message; /* MESSAGE */
 };
 
@@ -48,6 +52,7 @@ struct device_answer {
         char node[NODE_NAME_MAX + 1]; /* who holds it; SILENT: who did not answer, if known */
         uint64_t session;             /* 0 = not known */
         int64_t connected_since;      /* Unix ms; 0 = not known */
+        uint64_t age_ms;              /* HERE: how long ago that was, when this was answered */
         char cohort[COHORT_MAX + 1];  /* empty = not known */
         char transport[16];           /* "websocket", "sse"; empty = not known */
         uint32_t retry_after_ms;      /* LIMITED, FULL, JOINING, SILENT, UNKNOWN */

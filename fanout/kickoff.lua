@@ -489,7 +489,7 @@ local function clock_ms()
 end
 
 -- These sessions are at the caller's node. Of two sessions of a device the one that came later stays, or the
--- greater one; another node's loser is told by a message to its channel.
+-- greater one; another node's loser is told by a message to its channel. Both nodes ask before they believe it.
 -- KEYS device ...; ARGV node keep_s publish channel_prefix, then of each device: session age_ms id
 -- -> {row (from 0) node session}... of those where the record is of a later one, and stays
 local function arrive(keys, args)
@@ -511,7 +511,7 @@ local function arrive(keys, args)
       redis.call('EXPIRE', key, keep_s)
       if there and was[1] ~= node then
         redis.call(publish, prefix .. was[1],
-          '{"k":"replaced","device":"' .. id .. '","session":"' .. was[2] .. '"}')
+          '{"k":"claimed","device":"' .. id .. '","session":"' .. was[2] .. '","rival":"' .. session .. '"}')
       end
     end
   end

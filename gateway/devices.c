@@ -32,9 +32,12 @@ struct asking { /* one question to all workers */
         uint64_t errand; /* the courier's; 0 = nobody waits */
         struct device_query query;
         struct device_answer best;
-        unsigned left; /* workers that have not answered */
+        uint64_t since_ms; /* best is HERE: monotonic */
+        unsigned left;     /* workers that have not answered */
         struct worker_errand errands[];
 };
+
+static void on_claimed(struct devices *devices, const struct asking *asking);
 
 static void on_answer(void *owner, struct worker_errand *errand)
 {
@@ -43,13 +46,16 @@ static void on_answer(void *owner, struct worker_errand *errand)
         (void)owner;
         if (errand->answer.outcome > asking->best.outcome) {
                 asking->best = errand->answer;
-                asking->best.connected_since =
-                    clock_wall_ms() - (int64_t)(clock_mono_ms() - errand->since_ms);
+                asking->since_ms = errand->since_ms;
+                asking->best.age_ms = clock_mono_ms() - errand->since_ms;
+                asking->best.connected_since = clock_wall_ms() - (int64_t)asking->best.age_ms;
         }
         if (--asking->left > 0)
                 return;
         if (asking->errand != 0 && asking->devices->courier != NULL)
                 courier_told(asking->devices->courier, asking->errand, &asking->best);
+        else if (asking->query.what == DEVICE_CLAIMED && asking->best.outcome == DEVICE_HERE)
+                on_claimed(asking->devices, asking);
         free(asking);
 }
 
@@ -81,7 +87,11 @@ static void ask_here(void *owner, const struct device_query *query, uint64_t num
 /* --- the registry ------------------------------------------------------------------------------
  */
 
-struct doubt { /* the registry says that a device of ours came later elsewhere */
+/* The registry says that a device of ours came later elsewhere. Its times may be off by as long as
+ * a command was under way, and the session may have gone; so before `replaced` sends anybody away
+ * for good the other node is asked how old its session is. That was counted before we hear it, so
+ * ours is the newer one if it is younger still when we do. No clock is compared. */
+struct doubt {
         struct devices *devices;
         struct worker_roll_row row; /* ours */
         struct device_query query;  /* theirs */
@@ -107,24 +117,51 @@ static void on_alone_again(void *owner, enum err err, const struct registry_lost
         (void)owner, (void)err, (void)lost, (void)n; /* if not, all nodes are asked for it */
 }
 
-static void on_doubt(void *owner, const struct device_answer *answer)
+static void write_again(struct doubt *doubt)
 {
-        struct doubt *doubt = owner;
         const struct registry_row row = { .device = doubt->row.device,
                                           .session = doubt->row.session,
                                           .age_ms = age_of(&doubt->row) };
 
-        if (answer->outcome > DEVICE_SILENT) /* it lives there */
-                end_here(doubt->devices, &doubt->row);
-        else if (answer->outcome == DEVICE_ABSENT && doubt->devices->courier != NULL &&
-                 registry_arrive(courier_registry(doubt->devices->courier), &row, 1, on_alone_again,
-                                 NULL) != OK)
+        if (registry_arrive(courier_registry(doubt->devices->courier), &row, 1, on_alone_again,
+                            NULL) != OK)
                 log_debug("REGISTRY-NOT-WRITTEN", "why=redis-away");
+}
+
+static void end_there(struct doubt *doubt, const char *node)
+{
+        struct courier *courier = doubt->devices->courier;
+        const struct registry_row theirs = { .device = doubt->row.device,
+                                             .session = doubt->query.session };
+
+        doubt->query.what = DEVICE_REPLACED;
+        courier_tell(courier, node, &doubt->query);
+        registry_leave(courier_registry(courier), node, &theirs, 1, true);
+        write_again(doubt);
+}
+
+static void on_doubt(void *owner, const struct device_answer *answer)
+{
+        struct doubt *doubt = owner;
+        /* Only who came for certain before ours is contested: within the time of the question the
+         * registry's word stands. One side of the two has the record, and the other doubts, so one
+         * of them stays. */
+        bool theirs_is_newer = answer->age_ms <= age_of(&doubt->row);
+
+        if (doubt->devices->courier == NULL) {
+                free(doubt);
+                return;
+        }
+        if (answer->outcome > DEVICE_SILENT && theirs_is_newer)
+                end_here(doubt->devices, &doubt->row);
+        else if (answer->outcome > DEVICE_SILENT)
+                end_there(doubt, answer->node);
+        else if (answer->outcome == DEVICE_ABSENT)
+                write_again(doubt);
         free(doubt);
 }
 
-static void look_into(struct devices *devices, const struct worker_roll_row *row,
-                      const struct registry_lost *lost)
+static void look_into(struct devices *devices, const struct worker_roll_row *row, uint64_t theirs)
 {
         struct doubt *doubt = calloc(1, sizeof(*doubt));
 
@@ -133,9 +170,20 @@ static void look_into(struct devices *devices, const struct worker_roll_row *row
         doubt->devices = devices;
         doubt->row = *row;
         doubt->query.what = DEVICE_LOOK;
-        doubt->query.session = lost->session;
+        doubt->query.session = theirs;
         strcpy(doubt->query.device, row->device);
         courier_ask(devices->courier, &doubt->query, on_doubt, doubt);
+}
+
+/* The other side of it: our record was taken from us. */
+static void on_claimed(struct devices *devices, const struct asking *asking)
+{
+        struct worker_roll_row row = { .session = asking->query.session,
+                                       .since_ms = asking->since_ms };
+
+        strcpy(row.device, asking->query.device);
+        if (devices->courier != NULL)
+                look_into(devices, &row, asking->query.rival);
 }
 
 struct registering {
@@ -177,7 +225,7 @@ static void on_registered(void *owner, enum err err, const struct registry_lost 
         if (devices->n_workers > 0) {
                 for (size_t i = 0; i < n; i++)
                         if (lost[i].row < roll->n_came)
-                                look_into(devices, &roll->rows[lost[i].row], &lost[i]);
+                                look_into(devices, &roll->rows[lost[i].row], lost[i].session);
                 if (err == OK)
                         go_on(devices, roll);
                 else

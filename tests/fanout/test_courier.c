@@ -26,7 +26,7 @@ static void on_asked(void *owner, const struct device_query *query, uint64_t err
                        (query->session == 0 || query->session == player->session);
 
         player->asked++;
-        if (query->what == DEVICE_REPLACED) {
+        if (query->what == DEVICE_REPLACED || query->what == DEVICE_CLAIMED) {
                 player->ended += is_mine;
                 return;
         }

@@ -50,6 +50,7 @@ Test(device, an_answer_comes_back_as_it_was)
                                                 .node = "b2",
                                                 .session = 7,
                                                 .connected_since = 1790000000123,
+                                                .age_ms = 4000000000,
                                                 .cohort = "de",
                                                 .transport = "sse",
                                                 .retry_after_ms = 667 };
@@ -64,6 +65,7 @@ Test(device, an_answer_comes_back_as_it_was)
                 cr_assert(eq(str, heard.answer.node, "b2"));
                 cr_assert(eq(u64, heard.answer.session, 7));
                 cr_assert(eq(i64, heard.answer.connected_since, 1790000000123));
+                cr_assert(eq(u64, heard.answer.age_ms, 4000000000));
                 cr_assert(eq(str, heard.answer.cohort, "de"));
                 cr_assert(eq(str, heard.answer.transport, "sse"));
                 cr_assert(eq(u32, heard.answer.retry_after_ms, 667));
@@ -71,7 +73,7 @@ Test(device, an_answer_comes_back_as_it_was)
         }
 }
 
-Test(device, hears_who_has_been_replaced_as_the_function_writes_it)
+Test(device, hears_who_has_been_replaced)
 {
         const char text[] =
             "{\"k\":\"replaced\",\"device\":\"tv-1\",\"session\":\"00000000000000ff\"}";
@@ -80,6 +82,18 @@ Test(device, hears_who_has_been_replaced_as_the_function_writes_it)
         cr_assert(eq(int, device_heard_parse(text, strlen(text), &heard), DEVICE_LETTER_QUERY));
         cr_assert(eq(int, heard.query.what, DEVICE_REPLACED));
         cr_assert(eq(u64, heard.query.session, 255));
+}
+
+Test(device, hears_whose_record_is_claimed_as_the_function_writes_it)
+{
+        const char text[] = "{\"k\":\"claimed\",\"device\":\"tv-1\",\"session\":\"00000000000000ff\","
+                            "\"rival\":\"000000000000000a\"}";
+        struct device_heard heard;
+
+        cr_assert(eq(int, device_heard_parse(text, strlen(text), &heard), DEVICE_LETTER_QUERY));
+        cr_assert(eq(int, heard.query.what, DEVICE_CLAIMED));
+        cr_assert(eq(u64, heard.query.session, 255));
+        cr_assert(eq(u64, heard.query.rival, 10));
 }
 
 Test(device, nothing_else_is_taken_for_a_letter)

@@ -274,6 +274,15 @@ Test(devices, the_same_id_again_ends_the_older_session_on_whichever_worker)
         fleet_end(&fleet);
 }
 
+static bool is_recorded(void *redis)
+{
+        char *node = test_redis_ask(redis, "HGET", "{kickoff}:device:tv-1", "n", NULL);
+        bool is = strcmp(node, "a") == 0;
+
+        free(node);
+        return is;
+}
+
 Test(devices, the_same_id_again_ends_the_older_session_on_another_node)
 {
         struct fleet fleet;
@@ -281,6 +290,7 @@ Test(devices, the_same_id_again_ends_the_older_session_on_another_node)
 
         fleet_start(&fleet, 2, NULL);
         older = connected(&fleet.nodes[0], "tv-1");
+        wait_until(is_recorded, fleet.redis, "a record"); /* else it may be the same moment */
         newer = connected(&fleet.nodes[1], "tv-1");
         must_be_replaced(older);
         wait_until(is_at, &(struct place){ &fleet.nodes[0], "tv-1", "b" }, "found");
