@@ -68,7 +68,6 @@ struct call {
         char event[EVENT_ID_MAX + 1],
             key[REQUEST_KEY_MAX + 1];  /* LOOKUP, APPEND; key may be empty */
         char fingerprint[65];          /* APPEND */
-        struct event after;            /* APPEND */
         struct signal signal;          /* APPEND */
         uint64_t expected;             /* APPEND: version; RENEW: epoch */
         uint64_t fresh;                /* RENEW: epoch */
@@ -87,9 +86,7 @@ struct call {
         struct token result;          /* APPEND, TAIL, and LOOKUP of a known key */
         bool has_record, has_request; /* LOOKUP; APPEND that is stale */
         bool is_held;                 /* LOOKUP, TAIL, HELD */
-        struct event record;
         char known_fingerprint[65]; /* LOOKUP */
-        struct event known;         /* LOOKUP, APPEND: what an earlier one with this key made */
         unsigned replicas;          /* WAIT: how many have it */
         size_t line;                /* of the journal: what a write wrote */
         struct entry **tell;        /* APPEND, RELEASE: to publish; references, NULL = unreadable */
@@ -101,6 +98,10 @@ struct call {
         uint64_t link, life;
         unsigned refs;
         bool finished;
+        /* Large, and not zeroed when the call is made. */
+        struct event after;  /* APPEND */
+        struct event record; /* has_record */
+        struct event known;  /* LOOKUP, APPEND: what an earlier one with this key made */
 };
 
 /* A link as the node's end of it: part of struct node. */
@@ -147,7 +148,7 @@ void sim_redis_unref_call(void *load);
 /* Between those and sim_redis_book.c: a line that was just written, or taken over, or lost. */
 void sim_book_line(struct world *world, struct server *server, struct model_op *op,
                    const struct call *call);
-void sim_book_parse(struct world *world, struct model_op *op);
+void sim_book_parse(struct world *world, struct model_op *op, const struct signal *signal);
 struct model_record *sim_book_record(const struct event *event, const char *text);
 /* What of the journal the server has now: after it was cut, or had another one written over it. */
 void sim_book_again(struct world *world, struct server *server);

@@ -21,13 +21,20 @@ struct model_record *sim_book_record(const struct event *event, const char *text
         return record;
 }
 
-void sim_book_parse(struct world *world, struct model_op *op)
+void sim_book_parse(struct world *world, struct model_op *op, const struct signal *signal)
 {
+        struct signal numbered = *signal;
         char token[TOKEN_TEXT_MAX + 1], prev[17];
         struct buf message = BUF_INIT;
 
         if (faults_strike(world, FAULT_UNREADABLE))
                 return;
+        if (!world->wire) {
+                numbered.token = op->token;
+                op->entry = entry_create(&numbered, op->prev, op->record->text);
+                check(op->entry != NULL);
+                return;
+        }
         token_format(&op->token, token);
         token_hex(op->prev, prev);
         buf_printf(&message, "%s %s %s\n%s", token, prev, op->body, op->record->text);
