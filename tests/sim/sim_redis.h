@@ -153,6 +153,7 @@ struct model_record *sim_book_record(const struct event *event, const char *text
 /* What of the journal the server has now: after it was cut, or had another one written over it. */
 void sim_book_again(struct world *world, struct server *server);
 void sim_book_lost(struct world *world, struct server *server, size_t lines_left, bool rolled_back);
+void sim_book_will_be_wiped(struct world *world, struct server *server);
 void sim_book_is_on_disk(struct world *world, struct server *server); /* what it has */
 void sim_book_promoted(struct world *world, struct server *server);
 

@@ -98,17 +98,6 @@ static void note_appended(struct world *world, struct server *server, struct mod
         invariants_committed(world, PASTS_OF(world, op), server->index, &call->witness);
 }
 
-/* Replicas may still have it for a while, and never again show it to anybody. */
-static void note_wiped(struct world *world, struct server *server)
-{
-        for (unsigned i = 0; server->is_primary && i < world->history.n; i++) {
-                struct past *past = &world->history.pasts[i];
-
-                past->lost = past->lost || (past->on & 1u << server->index) != 0;
-        }
-        sim_book_again(world, server);
-}
-
 void sim_book_line(struct world *world, struct server *server, struct model_op *op,
                    const struct call *call)
 {
@@ -128,7 +117,7 @@ void sim_book_line(struct world *world, struct server *server, struct model_op *
         if (op->kind == MODEL_RENEW)
                 server->hurt_ms = world->now_ms;
         if (op->kind == MODEL_WIPE)
-                note_wiped(world, server);
+                sim_book_again(world, server);
         if (op->kind == MODEL_RENEW && call != NULL)
                 invariants_renewed(world, server);
 }
@@ -170,6 +159,16 @@ void sim_book_lost(struct world *world, struct server *server, size_t lines_left
                 invariants_lost(world, PASTS_OF(world, op), rolled_back);
                 world_tell(world, WHO_REDIS, server->index, "loses %u.%t", op->token.seq,
                            op->token.tag);
+        }
+}
+
+/* Replicas may have it for a while, and never show it to anybody again. */
+void sim_book_will_be_wiped(struct world *world, struct server *server)
+{
+        for (unsigned i = 0; i < world->history.n; i++) {
+                struct past *past = &world->history.pasts[i];
+
+                past->lost = past->lost || (past->on & 1u << server->index) != 0;
         }
 }
 

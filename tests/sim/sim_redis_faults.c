@@ -57,10 +57,12 @@ void sim_redis_wipe(struct world *world, struct server *server, bool only_meta)
 {
         world_tell(world, WHO_REDIS, server->index, "deleted: %s",
                    trace_text(only_meta ? "meta" : "all"));
-        if (only_meta)
+        if (only_meta) {
                 model_lose_meta(server->model);
-        else
+        } else {
+                sim_book_will_be_wiped(world, server);
                 model_wipe(server->model);
+        }
         changed(world, server);
 }
 
