@@ -86,10 +86,10 @@ struct call {
         struct token result;          /* APPEND, TAIL, and LOOKUP of a known key */
         bool has_record, has_request; /* LOOKUP; APPEND that is stale */
         bool is_held;                 /* LOOKUP, TAIL, HELD */
-        char known_fingerprint[65]; /* LOOKUP */
-        unsigned replicas;          /* WAIT: how many have it */
-        size_t line;                /* of the journal: what a write wrote */
-        struct entry **tell;        /* APPEND, RELEASE: to publish; references, NULL = unreadable */
+        char known_fingerprint[65];   /* LOOKUP */
+        unsigned replicas;            /* WAIT: how many have it */
+        size_t line;                  /* of the journal: what a write wrote */
+        struct entry **tell; /* APPEND, RELEASE: to publish; references, NULL = unreadable */
         size_t n_told;
         /* The network's. */
         struct call *next, *next_wait;
