@@ -198,7 +198,7 @@ enum ring_place ring_judge(const struct ring *ring, const struct token *token)
         if (token->epoch != ring->head.epoch) {
                 if (token->epoch == ring->parent)
                         return RING_FORKED;
-                return token_generation(token->epoch) > token_generation(ring->head.epoch)
+                return token_generation(token->epoch) >= token_generation(ring->head.epoch)
                            ? RING_AHEAD
                            : RING_UNKNOWN;
         }

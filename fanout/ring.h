@@ -62,8 +62,9 @@ enum ring_place {
         RING_KEPT,    /* replay from token.seq + 1 */
         RING_TRIMMED, /* same log, but too old */
         RING_FORKED,  /* same epoch, another history; or the epoch that ours continues: it lost entries */
-        RING_UNKNOWN, /* another epoch, not of a later generation */
-        RING_AHEAD    /* same epoch, beyond our head, or a later generation: this node may simply be behind.
-                       * Never a reset by itself: first the head must be asked for anew (contract line 7) */
+        RING_UNKNOWN, /* an epoch of an earlier generation */
+        RING_AHEAD    /* same epoch, beyond our head, or another one, not of an earlier generation: this node may
+                       * simply be behind. Never a reset by itself: first the head must be asked for anew
+                       * (contract line 7) */
 };
 enum ring_place ring_judge(const struct ring *ring, const struct token *token);

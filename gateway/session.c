@@ -307,8 +307,11 @@ void session_rejudge(struct session *session, const struct ring *before, const s
                         reason = RESET_UNKNOWN;
                         break;
                 case RING_FORKED:
-                case RING_AHEAD: /* an install is the log's own word: what it lacks is gone */
                         reason = RESET_FORKED;
+                        break;
+                case RING_AHEAD: /* an install is the log's own word: what it lacks is gone */
+                        reason =
+                            place.epoch == ring_head(after)->epoch ? RESET_FORKED : RESET_UNKNOWN;
                         break;
                 }
         }

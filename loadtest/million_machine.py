@@ -158,7 +158,7 @@ def packets_dropped():
     """Since the machine was started: by a processor's queue of packets received, which on loopback is every
     packet's way (net.core.netdev_max_backlog), and by listening sockets that were full."""
     rows = read_text("/proc/net/softnet_stat").splitlines()
-    names, numbers = ([], [])
+    names, numbers = [], []
     lines = read_text("/proc/net/netstat").splitlines()
     for head, body in zip(lines[::2], lines[1::2]):
         names, numbers = names + head.split()[1:], numbers + body.split()[1:]

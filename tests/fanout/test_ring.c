@@ -84,7 +84,7 @@ static const struct judgement judgements[] = {
         { 103, { EPOCH, 102, 1021 }, RING_FORKED },
         { 103, { EPOCH, 100, 1000 }, RING_KEPT },
         { 103, { EPOCH, 104, 1040 }, RING_AHEAD },
-        { 103, { EPOCH + 1, 102, 1020 }, RING_UNKNOWN },
+        { 103, { EPOCH + 1, 102, 1020 }, RING_AHEAD }, /* of the same generation */
         { 103, { 0, 0, 0 }, RING_UNKNOWN },
         { 106, { EPOCH, 102, 1020 }, RING_KEPT }, /* 102 itself has left, 103 has not */
         { 106, { EPOCH, 102, 1021 }, RING_FORKED },
@@ -131,7 +131,8 @@ Test(ring, the_parent_epoch_is_forked)
                 { { GENERATION(2) + 7, 0, 400 }, RING_FORKED },
                 { { GENERATION(2) + 8, 40, 400 }, RING_UNKNOWN },
                 { { GENERATION(1) + 7, 40, 400 }, RING_UNKNOWN },
-                { { GENERATION(3) + 2, 40, 400 }, RING_UNKNOWN }, /* as late as ours, not ours */
+                { { GENERATION(3) + 2, 40, 400 },
+                  RING_AHEAD }, /* as late as ours: who of us is behind? */
                 { { GENERATION(3) + 1, 0, 1 }, RING_KEPT },
         };
 
@@ -146,7 +147,7 @@ Test(ring, the_parent_epoch_is_forked)
         ring_destroy(ring);
 }
 
-Test(ring, a_token_of_a_later_generation_waits)
+Test(ring, a_token_of_a_generation_not_earlier_waits)
 {
         struct ring *ring;
         struct token base = { GENERATION(3) + 1, 100, 1 };
@@ -157,6 +158,9 @@ Test(ring, a_token_of_a_later_generation_waits)
         ring_install(ring, &base, GENERATION(2));
         cr_assert(eq(int, ring_judge(ring, &later), RING_AHEAD));
         cr_assert(eq(int, ring_judge(ring, &latest), RING_AHEAD));
+        cr_assert(eq(int, ring_judge(ring, &(struct token){ GENERATION(3), 1, 10 }), RING_AHEAD));
+        cr_assert(
+            eq(int, ring_judge(ring, &(struct token){ GENERATION(3) - 1, 1, 10 }), RING_UNKNOWN));
         ring_destroy(ring);
 }
 

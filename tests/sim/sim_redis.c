@@ -82,7 +82,8 @@ static void do_lookup(struct world *world, struct call *call)
 static enum model_answer append(struct world *world, struct call *call)
 {
         struct model *model = server_of(world, call)->model;
-        char *text = event_format(&call->after), *body = entry_format_body(&call->signal, call->target);
+        char *text = event_format(&call->after);
+        char *body = world->wire ? entry_format_body(&call->signal, call->target) : strdup("");
         struct model_record *record, *there = NULL;
         struct model_op *result = NULL;
         struct model_append append = { .event = call->event,
@@ -127,7 +128,7 @@ static void do_append(struct world *world, struct call *call)
                 sim_redis_answer(world, call);
                 return;
         }
-        sim_book_parse(world, model_line(model, lines));
+        sim_book_parse(world, model_line(model, lines), &call->signal, call->target);
         note(world, call, lines);
         if (call->answer == MODEL_COMMITTED)
                 will_tell(call, model_line(model, lines)->entry);

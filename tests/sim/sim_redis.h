@@ -68,7 +68,6 @@ struct call {
         char event[EVENT_ID_MAX + 1],
             key[REQUEST_KEY_MAX + 1];  /* LOOKUP, APPEND; key may be empty */
         char fingerprint[65];          /* APPEND */
-        struct event after;            /* APPEND */
         struct signal signal;          /* APPEND */
         const struct target *target;   /* APPEND; lives for ever */
         uint64_t expected;             /* APPEND: version; RENEW: epoch */
@@ -88,12 +87,10 @@ struct call {
         struct token result;          /* APPEND, TAIL, and LOOKUP of a known key */
         bool has_record, has_request; /* LOOKUP; APPEND that is stale */
         bool is_held;                 /* LOOKUP, TAIL, HELD */
-        struct event record;
-        char known_fingerprint[65]; /* LOOKUP */
-        struct event known;         /* LOOKUP, APPEND: what an earlier one with this key made */
-        unsigned replicas;          /* WAIT: how many have it */
-        size_t line;                /* of the journal: what a write wrote */
-        struct entry **tell;        /* APPEND, RELEASE: to publish; references, NULL = unreadable */
+        char known_fingerprint[65];   /* LOOKUP */
+        unsigned replicas;            /* WAIT: how many have it */
+        size_t line;                  /* of the journal: what a write wrote */
+        struct entry **tell; /* APPEND, RELEASE: to publish; references, NULL = unreadable */
         size_t n_told;
         /* The network's. */
         struct call *next, *next_wait;
@@ -102,6 +99,10 @@ struct call {
         uint64_t link, life;
         unsigned refs;
         bool finished;
+        /* Large, and not zeroed when the call is made. */
+        struct event after;  /* APPEND */
+        struct event record; /* has_record */
+        struct event known;  /* LOOKUP, APPEND: what an earlier one with this key made */
 };
 
 /* A link as the node's end of it: part of struct node. */
@@ -148,11 +149,13 @@ void sim_redis_unref_call(void *load);
 /* Between those and sim_redis_book.c: a line that was just written, or taken over, or lost. */
 void sim_book_line(struct world *world, struct server *server, struct model_op *op,
                    const struct call *call);
-void sim_book_parse(struct world *world, struct model_op *op);
+void sim_book_parse(struct world *world, struct model_op *op, const struct signal *signal,
+                    const struct target *to);
 struct model_record *sim_book_record(const struct event *event, const char *text);
 /* What of the journal the server has now: after it was cut, or had another one written over it. */
 void sim_book_again(struct world *world, struct server *server);
 void sim_book_lost(struct world *world, struct server *server, size_t lines_left, bool rolled_back);
+void sim_book_will_be_wiped(struct world *world, struct server *server);
 void sim_book_is_on_disk(struct world *world, struct server *server); /* what it has */
 void sim_book_promoted(struct world *world, struct server *server);
 

@@ -21,13 +21,21 @@ struct model_record *sim_book_record(const struct event *event, const char *text
         return record;
 }
 
-void sim_book_parse(struct world *world, struct model_op *op)
+void sim_book_parse(struct world *world, struct model_op *op, const struct signal *signal,
+                    const struct target *to)
 {
+        struct signal numbered = *signal;
         char token[TOKEN_TEXT_MAX + 1], prev[17];
         struct buf message = BUF_INIT;
 
         if (faults_strike(world, FAULT_UNREADABLE))
                 return;
+        if (!world->wire) {
+                numbered.token = op->token;
+                op->entry = entry_create_for(&numbered, to, op->prev, op->record->text);
+                check(op->entry != NULL);
+                return;
+        }
         token_format(&op->token, token);
         token_hex(op->prev, prev);
         buf_printf(&message, "%s %s %s\n%s", token, prev, op->body, op->record->text);
@@ -153,6 +161,16 @@ void sim_book_lost(struct world *world, struct server *server, size_t lines_left
                 invariants_lost(world, PASTS_OF(world, op), rolled_back);
                 world_tell(world, WHO_REDIS, server->index, "loses %u.%t", op->token.seq,
                            op->token.tag);
+        }
+}
+
+/* Replicas may have it for a while, and never show it to anybody again. */
+void sim_book_will_be_wiped(struct world *world, struct server *server)
+{
+        for (unsigned i = 0; i < world->history.n; i++) {
+                struct past *past = &world->history.pasts[i];
+
+                past->lost = past->lost || (past->on & 1u << server->index) != 0;
         }
 }
 

@@ -57,10 +57,12 @@ void sim_redis_wipe(struct world *world, struct server *server, bool only_meta)
 {
         world_tell(world, WHO_REDIS, server->index, "deleted: %s",
                    trace_text(only_meta ? "meta" : "all"));
-        if (only_meta)
+        if (only_meta) {
                 model_lose_meta(server->model);
-        else
+        } else {
+                sim_book_will_be_wiped(world, server);
                 model_wipe(server->model);
+        }
         changed(world, server);
 }
 
@@ -94,16 +96,15 @@ static void come_back(struct world *world, void *owner, uint64_t life, void *loa
         server->is_up = true;
         world_tell(world, WHO_REDIS, server->index, "is back, log at %u",
                    model_data(server->model)->meta.seq);
-        if (server->index == world->primary || !server->is_primary) {
-                if (!server->is_primary)
-                        sim_replication_attach(world, server, &world->servers[server->master]);
-                else
-                        sim_replication_attach_all(world, server);
+        if (!server->is_primary) {
+                sim_replication_attach(world, server, &world->servers[server->master]);
                 return;
         }
-        /* It was the primary, and does not know yet that it is not. */
-        world_in(world, world_chance(world, 500) ? 0 : world_random(world, 1, 3000), on_told, NULL,
-                 0);
+        sim_replication_attach_all(world, server);
+        /* It may have been the primary, and not know yet that it is not. */
+        if (server->index != world->primary)
+                world_in(world, world_chance(world, 500) ? 0 : world_random(world, 1, 3000),
+                         on_told, NULL, 0);
 }
 
 void sim_redis_crash(struct world *world, struct server *server, size_t lines_left,

@@ -1,10 +1,11 @@
-/* tests/sim/world.c -- the clock: a binary heap of what is due, and the loop that empties it. */
+/* tests/sim/world.c -- the clock: a heap of what is due, and the loop that empties it. */
 #include "tests/sim/world.h"
 
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "tests/sim/invariants.h"
+#include "tests/sim/memo.h"
 #include "tests/sim/sim_device.h"
 #include "tests/sim/sim_node.h"
 #include "tests/sim/sim_producer.h"
@@ -30,6 +31,8 @@ uint64_t world_u64(struct world *world)
         return rng_u64(&world->rng) | 1;
 }
 
+#define WAYS 4 /* half the depth of a binary heap, and neighbours share cache lines */
+
 /* --- the heap ------------------------------------------------------------------------------- */
 
 static bool is_before(const struct due *a, const struct due *b)
@@ -46,8 +49,8 @@ static void push(struct world *world, const struct due *due)
                 world->dues = realloc(world->dues, world->dues_size * sizeof(world->dues[0]));
                 check(world->dues != NULL);
         }
-        for (; i > 0 && is_before(due, &world->dues[(i - 1) / 2]); i = (i - 1) / 2)
-                world->dues[i] = world->dues[(i - 1) / 2];
+        for (; i > 0 && is_before(due, &world->dues[(i - 1) / WAYS]); i = (i - 1) / WAYS)
+                world->dues[i] = world->dues[(i - 1) / WAYS];
         world->dues[i] = *due;
 }
 
@@ -57,11 +60,14 @@ static struct due pop(struct world *world)
         size_t i = 0;
 
         for (;;) {
-                size_t child = 2 * i + 1;
+                size_t child = WAYS * i + 1, end = child + WAYS;
 
-                if (child + 1 < world->n_dues &&
-                    is_before(&world->dues[child + 1], &world->dues[child]))
-                        child++;
+                if (end > world->n_dues)
+                        end = world->n_dues;
+                for (size_t other = child + 1; other < end; other++) {
+                        if (is_before(&world->dues[other], &world->dues[child]))
+                                child = other;
+                }
                 if (child >= world->n_dues || !is_before(&world->dues[child], &last))
                         break;
                 world->dues[i] = world->dues[child];
@@ -149,7 +155,7 @@ static void draw(struct world *world)
             world_chance(world, 300) ? (unsigned)world_random(world, 5, 60) * 1000 : 1800000;
         world->guard_ms =
             world_chance(world, 700) ? (unsigned)world_random(world, 1, 40) * 1000 : 0;
-        world->wire = world_chance(world, 125);
+        world->wire = world_chance(world, 62);
         draw_servers(world);
         faults_draw(world);
 }
@@ -165,6 +171,7 @@ struct world *world_run(const struct world_options *options)
         history_init(&world->history);
         invariants_watch(world);
         draw(world);
+        memo_begin(world->wire);
         if (options->trace)
                 faults_print(world);
         sim_redis_start(world);

@@ -59,7 +59,7 @@ struct world {
         bool quiet;        /* nothing goes wrong any more */
         uint64_t quiet_ms; /* since then */
         bool over;
-        bool wire; /* devices decode the real frames */
+        bool wire; /* records and entries go through their texts, devices decode the real frames */
         size_t ring_capacity, range_count;
         unsigned ping_ms, lifetime_ms, guard_ms;
 
