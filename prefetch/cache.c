@@ -1,9 +1,6 @@
 /* prefetch/cache.c -- decides what one request for a bundle is answered: from what this worker
  * holds, or after a load, or with the version before, or not at all. Refuses to know Redis, HTTP
- * and other workers.
- *
- *   event slot: the newest index that came     -- asks of its own, requests that wait for an index
- *     cohort slot: the newest response that came -- the same, for one row
+ * and other workers. Where what came is kept: cache_slots.c.
  *
  * A request finds its event and version in the worker's snapshot. If the index is as new as that
  * and the row's response belongs to it: a hit. Otherwise it waits in the slot of what is missing,
@@ -17,166 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
 #include "fanout/event.h"
-#include "prefetch/port.h"
+#include "prefetch/cache_inside.h"
 
 #define RETRY_MS 500 /* after a load that failed */
-
-struct waiting { /* one request */
-        void *waiter;
-        struct event_slot *event;
-        char cohort[COHORT_MAX + 1]; /* as asked, known or not */
-        uint64_t deadline_ms;
-        LIST_ENTRY(waiting) in_slot;
-        TAILQ_ENTRY(waiting) by_deadline;
-        UT_hash_handle hh;
-};
-LIST_HEAD(waiting_list, waiting);
-
-struct cohort_slot {
-        char cohort[COHORT_MAX + 1];
-        struct bundle_response *response; /* the newest that came; NULL = none yet */
-        bool is_asked;
-        enum err failed;   /* of the last load; OK = it did not */
-        uint64_t retry_ms; /* not asked again before */
-        struct waiting_list waiting;
-        UT_hash_handle hh;
-};
-
-struct event_slot {
-        char event[EVENT_ID_MAX + 1];
-        uint64_t epoch;             /* of the log all versions here belong to */
-        uint64_t wanted;            /* newest version a request asked for */
-        struct bundle_index *index; /* the newest that came; NULL = none yet */
-        bool is_asked;
-        uint64_t retry_ms;
-        struct waiting_list waiting;
-        struct cohort_slot *cohorts;
-        UT_hash_handle hh;
-};
-
-struct cache {
-        struct loader *loader;
-        struct port *port;
-        cache_loaded_fn *on_loaded;
-        void *owner;
-        struct event_slot *events;
-        struct waiting *waiters;                      /* all of them, by `waiter` */
-        TAILQ_HEAD(deadline_list, waiting) deadlines; /* all wait equally long: oldest first */
-        unsigned n_waiting;
-        unsigned telling;  /* on_loaded calls on the stack: slots stay where they are */
-        struct token seen; /* of the snapshot that the last sweep looked at */
-        uint64_t now_ms;   /* what the worker last said */
-};
-
-/* --- slots --------------------------------------------------------------------------------- */
-
-static void cohort_slot_free(struct event_slot *slot, struct cohort_slot *cohort)
-{
-        HASH_DEL(slot->cohorts, cohort);
-        bundle_response_unref(cohort->response);
-        free(cohort);
-}
-
-static void event_slot_free(struct cache *cache, struct event_slot *slot)
-{
-        struct cohort_slot *cohort, *next;
-
-        HASH_ITER(hh, slot->cohorts, cohort, next)
-        {
-                cohort_slot_free(slot, cohort);
-        }
-        HASH_DEL(cache->events, slot);
-        bundle_index_unref(slot->index);
-        free(slot);
-}
-
-static struct event_slot *find_event(const struct cache *cache, const char *event)
-{
-        struct event_slot *slot;
-
-        HASH_FIND_STR(cache->events, event, slot);
-        return slot;
-}
-
-static struct cohort_slot *find_cohort(const struct event_slot *slot, const char *cohort)
-{
-        struct cohort_slot *found;
-
-        HASH_FIND_STR(slot->cohorts, cohort, found);
-        return found;
-}
-
-static struct event_slot *add_event(struct cache *cache, const char *event)
-{
-        struct event_slot *slot = calloc(1, sizeof(*slot));
-
-        if (slot == NULL)
-                return NULL;
-        check(strlen(event) <= EVENT_ID_MAX);
-        strcpy(slot->event, event);
-        HASH_ADD_STR(cache->events, event, slot);
-        if (slot->hh.tbl == NULL) { /* uthash had no memory */
-                free(slot);
-                return NULL;
-        }
-        return slot;
-}
-
-static struct cohort_slot *add_cohort(struct event_slot *slot, const char *cohort)
-{
-        struct cohort_slot *added = calloc(1, sizeof(*added));
-
-        if (added == NULL)
-                return NULL;
-        strcpy(added->cohort, cohort);
-        HASH_ADD_STR(slot->cohorts, cohort, added);
-        if (added->hh.tbl == NULL) {
-                free(added);
-                return NULL;
-        }
-        return added;
-}
-
-/* Another epoch: versions begin anew, so nothing that is here can be compared with them. */
-static void enter_epoch(struct event_slot *slot, uint64_t epoch)
-{
-        struct cohort_slot *cohort, *next;
-
-        HASH_ITER(hh, slot->cohorts, cohort, next)
-        {
-                bundle_response_unref(cohort->response);
-                cohort->response = NULL;
-                cohort->failed = OK;
-                cohort->retry_ms = 0;
-        }
-        bundle_index_unref(slot->index);
-        slot->index = NULL;
-        slot->epoch = epoch;
-        slot->wanted = 0;
-        slot->retry_ms = 0;
-}
 
 static bool is_over(const struct event_state *state)
 {
         return strcmp(state->stage, event_phase_name[PHASE_ENDED]) == 0 ||
                strcmp(state->stage, event_phase_name[PHASE_CANCELLED]) == 0;
-}
-
-static bool has_waiters(const struct event_slot *slot)
-{
-        const struct cohort_slot *cohort;
-
-        if (!LIST_EMPTY(&slot->waiting))
-                return true;
-        for (cohort = slot->cohorts; cohort != NULL; cohort = cohort->hh.next) {
-                if (!LIST_EMPTY(&cohort->waiting))
-                        return true;
-        }
-        return false;
 }
 
 /* Once per signal: drop events that are over or forgotten. One that somebody still waits for stays
@@ -192,8 +38,8 @@ static void sweep(struct cache *cache, const struct snapshot *snapshot)
         {
                 const struct event_state *state = snapshot_find(snapshot, slot->event);
 
-                if ((state == NULL || is_over(state)) && !has_waiters(slot))
-                        event_slot_free(cache, slot);
+                if ((state == NULL || is_over(state)) && !cache_slots_has_waiters(slot))
+                        cache_slots_free_event(cache, slot);
         }
 }
 
@@ -254,16 +100,16 @@ static struct verdict make_do(const struct event_slot *slot, const char *wanted_
         const struct bundle_row *row =
             slot->index != NULL ? bundle_index_find(slot->index, wanted_cohort) : NULL;
 
-        return hit_or_busy(row != NULL ? find_cohort(slot, row->cohort) : NULL);
+        return hit_or_busy(row != NULL ? cache_slots_find_cohort(slot, row->cohort) : NULL);
 }
 
 static struct verdict judge_row(struct cache *cache, struct event_slot *slot,
                                 const struct bundle_row *row)
 {
-        struct cohort_slot *cohort = find_cohort(slot, row->cohort);
+        struct cohort_slot *cohort = cache_slots_find_cohort(slot, row->cohort);
 
         if (cohort == NULL)
-                cohort = add_cohort(slot, row->cohort);
+                cohort = cache_slots_add_cohort(slot, row->cohort);
         if (cohort == NULL)
                 return (struct verdict){ CACHE_BUSY, NULL, NULL };
         if (cohort->response != NULL && cohort->response->version == slot->index->version)
@@ -364,22 +210,6 @@ static void judge_waiting(struct cache *cache, struct event_slot *slot, struct w
 
 /* --- answers of the loader ----------------------------------------------------------------- */
 
-/* What two indexes have not named, or what is older than both, will not be served again. */
-static void drop_outdated(struct event_slot *slot, uint64_t previous)
-{
-        struct cohort_slot *cohort, *next;
-
-        HASH_ITER(hh, slot->cohorts, cohort, next)
-        {
-                if (cohort->response != NULL && cohort->response->version < previous) {
-                        bundle_response_unref(cohort->response);
-                        cohort->response = NULL;
-                }
-                if (cohort->response == NULL && !cohort->is_asked && LIST_EMPTY(&cohort->waiting))
-                        cohort_slot_free(slot, cohort);
-        }
-}
-
 static void on_index(struct cache *cache, struct event_slot *slot, struct ask *ask)
 {
         slot->is_asked = false;
@@ -391,14 +221,14 @@ static void on_index(struct cache *cache, struct event_slot *slot, struct ask *a
 
                 bundle_index_unref(slot->index);
                 slot->index = bundle_index_ref(ask->index);
-                drop_outdated(slot, previous);
+                cache_slots_drop_outdated(slot, previous);
         }
         judge_waiting(cache, slot, &slot->waiting);
 }
 
 static void on_response(struct cache *cache, struct event_slot *slot, struct ask *ask)
 {
-        struct cohort_slot *cohort = find_cohort(slot, ask->row.cohort);
+        struct cohort_slot *cohort = cache_slots_find_cohort(slot, ask->row.cohort);
 
         if (cohort == NULL)
                 return; /* the event was over meanwhile, and came again */
@@ -420,7 +250,7 @@ static void on_answer(struct letter *letter, void *unused)
 {
         struct ask *ask = (struct ask *)letter;
         struct cache *cache = port_cache(ask->port);
-        struct event_slot *slot = cache != NULL ? find_event(cache, ask->event) : NULL;
+        struct event_slot *slot = cache != NULL ? cache_slots_find_event(cache, ask->event) : NULL;
 
         (void)unused;
         if (slot != NULL && ask->kind == ASK_INDEX)
@@ -464,7 +294,7 @@ void cache_destroy(struct cache *cache)
                 drop_waiting(cache, waiting);
         HASH_ITER(hh, cache->events, slot, next)
         {
-                event_slot_free(cache, slot);
+                cache_slots_free_event(cache, slot);
         }
         free(cache);
 }
@@ -489,14 +319,14 @@ enum cache_answer cache_get(struct cache *cache, const struct snapshot *snapshot
                 return CACHE_OVER;
         if (state->bundle == 0)
                 return CACHE_NOT_YET;
-        slot = find_event(cache, event);
+        slot = cache_slots_find_event(cache, event);
         if (slot == NULL)
-                slot = add_event(cache, event);
+                slot = cache_slots_add_event(cache, event);
         if (slot == NULL)
                 return CACHE_BUSY;
         epoch = snapshot_token(snapshot)->epoch;
         if (slot->epoch != epoch)
-                enter_epoch(slot, epoch);
+                cache_slots_enter_epoch(slot, epoch);
         if (slot->wanted < state->bundle) {
                 slot->wanted = state->bundle;
                 slot->retry_ms = 0;
