@@ -156,13 +156,24 @@ static void reply_events(struct worker *worker, struct conn *conn, const struct 
 
 /* --- bundles --------------------------------------------------------------------------------- */
 
+/* Head and age as one piece, in the worker's scratch: a copy of some 600 bytes for each answer,
+ * rather than a third piece for each sendmsg(), or eight whole heads of each variant in memory. */
+static struct piece join(struct worker *worker, const struct blob *head, struct slice age)
+{
+        check(head->len + age.len <= sizeof(worker->compose));
+        memcpy(worker->compose, head->data, head->len);
+        memcpy(worker->compose + head->len, age.at, age.len);
+        return (struct piece){ worker->compose, head->len + (uint32_t)age.len, NULL };
+}
+
 static void reply_bundle(struct worker *worker, struct conn *conn, const struct head *head,
                          bool head_only, struct bundle_response *response)
 {
         struct slice age = bundle_age((unsigned)rng_below(&worker->rng, BUNDLE_AGES));
         struct bundle_choice choice;
-        struct blob *first, *body;
-        struct piece pieces[3];
+        const struct blob *first;
+        struct blob *body;
+        struct piece pieces[2];
 
         if (!bundle_response_choose(response, head->accept_encoding, head->if_none_match,
                                     &choice)) {
@@ -175,10 +186,9 @@ static void reply_bundle(struct worker *worker, struct conn *conn, const struct 
         gateway_metrics_prefetch(choice.not_modified ? 304 : 200);
         first = choice.not_modified ? choice.variant->head_304 : choice.variant->head;
         body = choice.variant->body;
-        pieces[0] = (struct piece){ first->data, first->len, first };
-        pieces[1] = (struct piece){ age.at, (uint32_t)age.len, NULL };
-        pieces[2] = (struct piece){ body->data, body->len, body };
-        reply(worker, conn, pieces, choice.not_modified || head_only || body->len == 0 ? 2 : 3);
+        pieces[0] = join(worker, first, age);
+        pieces[1] = (struct piece){ body->data, body->len, body };
+        reply(worker, conn, pieces, choice.not_modified || head_only || body->len == 0 ? 1 : 2);
 }
 
 static void answer_prefetch(struct worker *worker, struct conn *conn, const struct head *head,
