@@ -39,6 +39,7 @@ struct option_program {
         const struct option *options;
         size_t n;
         bool no_environment; /* options come from the command line alone */
+        unsigned section;    /* of its manual page; 0 = 1, programs for everybody */
 };
 
 enum option_result {

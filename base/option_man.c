@@ -31,13 +31,6 @@ static void add_line(struct buf *out, const char *text)
         buf_char(out, '\n');
 }
 
-static bool is_daemon(const struct option_program *program)
-{
-        size_t len = strlen(program->name);
-
-        return len > 0 && program->name[len - 1] == 'd' && strchr(program->name, ' ') == NULL;
-}
-
 static void add_name(struct buf *out, const char *name, bool loud)
 {
         for (; *name != '\0'; name++) {
@@ -109,8 +102,8 @@ void option_man(const struct option_program *program, struct buf *out)
 {
         buf_str(out, ".TH ");
         add_name(out, program->name, true);
-        buf_printf(out, " %d \"\" \"Kickoff " KICKOFF_VERSION "\"\n.SH NAME\n",
-                   is_daemon(program) ? 8 : 1);
+        buf_printf(out, " %u \"\" \"Kickoff " KICKOFF_VERSION "\"\n.SH NAME\n",
+                   program->section != 0 ? program->section : 1);
         add_name(out, program->name, false);
         buf_str(out, " \\- ");
         add_line(out, program->summary);

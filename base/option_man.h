@@ -6,6 +6,5 @@
 #include "base/buf.h"
 #include "base/option.h"
 
-/* "kickoff event create" becomes KICKOFF-EVENT-CREATE; section 1, or 8 for a name that ends in d
- * and so is a daemon's. */
+/* "kickoff event create" becomes KICKOFF-EVENT-CREATE. */
 void option_man(const struct option_program *program, struct buf *out);

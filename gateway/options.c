@@ -131,6 +131,7 @@ static const struct option_program program = {
             "Logs go to stderr, one line each; KICKOFF_LOG=debug|info|warn|error sets how many.\n",
         .options = table,
         .n = countof(table),
+        .section = 8, /* a daemon */
 };
 
 static bool wrong(const char *option, const char *why)

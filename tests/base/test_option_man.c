@@ -28,6 +28,7 @@ static const struct option_program program = {
         .epilogue = "Examples:\n  kickoffd --quiet\n.not a macro\n",
         .options = table,
         .n = countof(table),
+        .section = 8,
 };
 
 static char *page_of(const struct option_program *of)
@@ -63,12 +64,13 @@ Test(option_man, has_no_line_that_roff_would_take_for_a_request_of_its_own)
         free(page);
 }
 
-Test(option_man, names_a_subcommand_in_one_word_in_section_1)
+Test(option_man, names_a_subcommand_in_one_word_in_section_1_as_all_that_name_none)
 {
         struct option_program sub = program;
         char *page;
 
         sub.name = "kickoff event create";
+        sub.section = 0;
         page = page_of(&sub);
         cr_assert(strstr(page, ".TH KICKOFF\\-EVENT\\-CREATE 1 ") == page);
         cr_assert(strstr(page, "\nkickoff\\-event\\-create \\- A node.\n") != NULL);
