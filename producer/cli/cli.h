@@ -76,5 +76,3 @@ must_check enum cli_parsed cli_parse(int argc, char **argv, struct cli *ret_cli,
                                      char *const **ret_operands, unsigned *ret_n);
 /* "kickoff: ..." on stderr, with a newline. */
 void cli_say(const char *fmt, ...) printf_like(1, 2);
-/* The name in `names` that `word` was probably meant to be; NULL if none is near. */
-const char *cli_closest(const char *word, const char *const *names, size_t n);

@@ -7,6 +7,7 @@
 
 #include "producer/cli/again.h"
 #include "producer/cli/cli.h"
+#include "producer/cli/closest.h"
 
 #define NOW_MS 1790000000000 /* 2026-09-21T14:13:20Z */
 
@@ -206,10 +207,10 @@ Test(words, a_near_miss_is_recognised)
 {
         static const char *const names[] = { "create", "show", "start", "delay", "cancel" };
 
-        cr_assert(eq(str, (char *)cli_closest("strat", names, 5), "start"));
-        cr_assert(eq(str, (char *)cli_closest("canc", names, 5), "cancel"));
-        cr_assert(eq(str, (char *)cli_closest("dealy", names, 5), "delay"));
-        cr_assert(cli_closest("zzzzzz", names, 5) == NULL);
+        cr_assert(eq(str, (char *)closest_of("strat", names, 5), "start"));
+        cr_assert(eq(str, (char *)closest_of("canc", names, 5), "cancel"));
+        cr_assert(eq(str, (char *)closest_of("dealy", names, 5), "delay"));
+        cr_assert(closest_of("zzzzzz", names, 5) == NULL);
 }
 
 static const char *again_of(int argc, char *const *argv, bool key_given)
