@@ -70,9 +70,12 @@ static void add_header(struct attempt *attempt, const char *name, const char *va
 /* Who types this, for the node's audit trail: a claim. */
 static void name_actor(char *out, size_t size)
 {
-        const struct passwd *user = getpwuid(geteuid());
-        char host[HOST_NAME_MAX + 1] = "";
+        char host[HOST_NAME_MAX + 1] = "", room[4096];
+        struct passwd entry, *user = NULL;
 
+        /* Not getpwuid(): several threads put bundles at once, and it has one answer for all. */
+        if (getpwuid_r(geteuid(), &entry, room, sizeof(room), &user) != 0)
+                user = NULL;
         (void)gethostname(host, sizeof(host) - 1);
         snprintf(out, size, "%s@%s", user != NULL ? user->pw_name : "?",
                  host[0] != '\0' ? host : "?");
