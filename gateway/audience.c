@@ -27,6 +27,7 @@ struct audiences {
         struct audience **rows; /* by number; NULL = free */
         uint16_t *sorted;       /* numbers, by their words */
         size_t n, used, size;   /* sorts here; rows that were ever used; room for rows */
+        size_t free_from;       /* all rows below are taken */
 };
 
 enum err audiences_create(struct audiences **ret_audiences)
@@ -87,10 +88,10 @@ static enum err grow(struct audiences *audiences)
         struct audience **rows;
         uint16_t *sorted;
 
+        if (audiences->n == AUDIENCES_MAX) /* one more would have no number of two bytes */
+                return ERR_TOO_LARGE;
         if (audiences->n < audiences->size)
                 return OK;
-        if (audiences->n == AUDIENCES_MAX)
-                return ERR_TOO_LARGE;
         rows = realloc(audiences->rows, size * sizeof(*rows));
         if (rows == NULL)
                 return ERR_NOMEM;
@@ -103,16 +104,14 @@ static enum err grow(struct audiences *audiences)
         return OK;
 }
 
-/* Devices come thousands at a time, sorts now and then: so a search is good enough. */
 static uint16_t free_row(struct audiences *audiences)
 {
-        size_t i = audiences->used;
+        size_t i = audiences->free_from;
 
-        if (audiences->n < audiences->used)
-                for (i = 0; audiences->rows[i] != NULL;)
-                        i++;
-        else
-                audiences->used++;
+        while (i < audiences->used && audiences->rows[i] != NULL)
+                i++;
+        audiences->used += i == audiences->used;
+        audiences->free_from = i + 1;
         return (uint16_t)i;
 }
 
@@ -181,6 +180,8 @@ void audiences_leave(struct audiences *audiences, uint16_t number)
         memmove(&audiences->sorted[at], &audiences->sorted[at + 1],
                 (audiences->n - at) * sizeof(*audiences->sorted));
         audiences->rows[number] = NULL;
+        if (number < audiences->free_from)
+                audiences->free_from = number;
         free(audience);
 }
 

@@ -112,6 +112,28 @@ Test(audience, many_sorts_come_and_go_in_any_order)
         audiences_destroy(audiences);
 }
 
+Test(audience, more_sorts_than_there_are_numbers_are_refused_and_the_others_stay_what_they_are)
+{
+        struct audiences *audiences = fresh();
+        const char *traits[TRAITS] = { 0 };
+        char cohort[16];
+        uint16_t number;
+
+        for (unsigned i = 0; i < AUDIENCES_MAX; i++) {
+                snprintf(cohort, sizeof(cohort), "c%05u", i);
+                if (enter(audiences, cohort, NULL) != i)
+                        cr_assert(false, "%u has another number", i);
+        }
+        traits[TRAIT_COHORT] = "one-more";
+        cr_assert(eq(int, audiences_enter(audiences, traits, &number), ERR_TOO_LARGE));
+        cr_assert(eq(sz, audiences_n(audiences), AUDIENCES_MAX));
+        cr_assert(eq(int, enter(audiences, "c00000", NULL), 0), "a sort that is there may grow");
+        cr_assert(eq(int, enter(audiences, "c65534", NULL), 65534));
+        audiences_leave(audiences, 777);
+        cr_assert(eq(int, enter(audiences, "one-more", NULL), 777));
+        audiences_destroy(audiences);
+}
+
 Test(audience, of_a_stretch_of_the_log_it_says_which_were_not_for_it)
 {
         struct audiences *audiences = fresh();
