@@ -25,7 +25,7 @@ const OVER = ['ended', 'cancelled'];
 export class Bundles {
         #random;
         #wants;
-        #events = new Map(); /* event -> {state, phase, held, due, failed, reload} */
+        #events = new Map(); /* event -> {state, phase, held, due, failed, reload, looked, span, again} */
         #prefetchMs = PREFETCH_MS;
         #epoch = '';
 
@@ -63,7 +63,8 @@ export class Bundles {
                 let entry = this.#events.get(state.event);
 
                 if (entry === undefined) {
-                        entry = { state, phase: 'idle', held: null, due: Infinity, failed: 0, reload: false, looked: false };
+                        entry = { state, phase: 'idle', held: null, due: Infinity, failed: 0, reload: false, looked: false,
+                                again: null };
                         this.#events.set(state.event, entry);
                 }
                 entry.state = state;
@@ -79,6 +80,8 @@ export class Bundles {
                         entry.phase = 'looking';
                         return [{ do: 'look', event: state.event }];
                 }
+                if (entry.phase === 'fetching' && !this.#isCurrent(entry))
+                        entry.again = entry.again === null ? span : Math.min(entry.again, span);
                 if (entry.phase === 'looking' || entry.phase === 'fetching')
                         return []; /* judged when it comes back */
                 if (!this.#isCurrent(entry) || (asksFreshness && entry.held.expires <= now.wall))
@@ -125,6 +128,7 @@ export class Bundles {
                 for (const [event, entry] of this.#events)
                         if (entry.phase === 'planned' && now.mono >= entry.due) {
                                 entry.phase = 'fetching';
+                                entry.again = null;
                                 entry.due = Infinity;
                                 out.push({ do: 'fetch', event, reload: entry.reload,
                                         etag: entry.held !== null && !entry.reload ? entry.held.etag : null });
@@ -208,7 +212,9 @@ export class Bundles {
         #settle(entry, now) {
                 if (this.#isCurrent(entry))
                         entry.failed = 0;
-                else /* told of a newer one meanwhile, or this node is behind */
+                else if (entry.again !== null) /* told of a newer one meanwhile, as everybody was: in its window */
+                        this.#plan(entry, entry.again, now);
+                else /* this node is behind */
                         this.#retry(entry, now);
         }
 

@@ -16,6 +16,9 @@ const WAIT_MS = 10000; /* an answer that took longer says nothing */
 const DRIFT = 50e-6; /* what cheap crystals do; RFC 5905 assumes 15 ppm, for computers */
 const PARTED_MS = 1000; /* wall and monotonic clock disagree by more: one of them jumped */
 
+/* The answer was written somewhere in the round trip; since then the clocks have drifted. */
+const errorOf = (sample, now) => sample.rtt / 2 + (now.mono - sample.taken) * DRIFT;
+
 export class Clock {
         #random;
         #samples = []; /* {ahead: node's wall clock - our monotonic clock, rtt, taken (mono)} */
@@ -82,20 +85,27 @@ export class Clock {
                 return hasJumped;
         }
 
+        #best(now) {
+                let best = null;
+
+                for (const sample of this.#samples)
+                        if (best === null || errorOf(sample, now) < errorOf(best, now))
+                                best = sample;
+                return best;
+        }
+
         /** Node's wall clock minus our monotonic clock; null before the first hello. */
         ahead(now) {
-                let best = null;
-                let bestError = Infinity;
+                const best = this.#best(now);
 
-                for (const sample of this.#samples) {
-                        const error = sample.rtt / 2 + (now.mono - sample.taken) * DRIFT;
-
-                        if (error < bestError) {
-                                best = sample;
-                                bestError = error;
-                        }
-                }
                 return best !== null ? best.ahead : this.#guess;
+        }
+
+        /** By how much that is wrong at most, ms; null before the first answer: the guess has no bound. */
+        error(now) {
+                const best = this.#best(now);
+
+                return best === null ? null : errorOf(best, now);
         }
 
         /** Node's wall clock minus ours; 0 before the first hello. Right also after ours was set. */

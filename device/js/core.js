@@ -44,7 +44,7 @@ export class Core {
         #attempts = 0; /* since the last stable connection: the step of the backoff */
 
         #stopped = false;
-        #main = null; /* {id, via, phase, due, heard, probed, stable, resetDue, from} */
+        #main = null; /* {id, via, phase, due, heard, probedAt, stable, resetDue, from} */
         #next = null; /* likewise: the second one of a hand-over */
         #connectAt = -Infinity; /* mono; no main: when to connect */
         #moveAt = Infinity; /* mono; main is live: when to do what #moveHow says */
@@ -112,8 +112,8 @@ export class Core {
                 return this.#clock.offset(now);
         }
 
-        hasOffset(now) {
-                return this.#clock.ahead(now) !== null;
+        clockError(now) {
+                return this.#clock.error(now);
         }
 
         /** The app has acted on `seq`. Before the ack of it, so that this can say when. */
@@ -172,7 +172,7 @@ export class Core {
                 if (link === undefined)
                         return;
                 link.heard = now.mono;
-                link.probed = false;
+                link.probedAt = null;
                 switch (input.in) {
                 case 'opened':
                         link.phase = 'greeting';
@@ -251,6 +251,11 @@ export class Core {
          * compared in M. Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015), the one
          * with the fewest calls made. */
         #backoff() {
+                /* Who lives on the stream and looks whether WebSocket works by now has a session, and a rhythm
+                 * of its own for that: it says nothing about how soon to come back if the stream is lost. */
+                if (this.#next !== null && this.#moveHow === 'upgrade')
+                        return this.#random.between(0, this.#backoffMax);
+
                 const step = Math.min(this.#backoffMin * 2 ** this.#attempts, this.#backoffMax);
 
                 if (step < this.#backoffMax)
@@ -531,10 +536,13 @@ export class Core {
                 if (link.phase !== 'live') {
                         out.push({ do: 'close', link: link.id, code: 1000 });
                         this.#lose(link, why, delay, now, out);
-                } else if (this.#next === null) {
-                        this.#moveAt = now.mono + delay;
-                        this.#moveHow = message.reason === 'overload' ? 'leave' : 'hand-over';
+                        return;
                 }
+                /* A second link that is under way will do; if nothing comes of it, this says how to go on. */
+                if (this.#next === null)
+                        this.#moveAt = now.mono + delay;
+                if (this.#next === null || this.#moveHow === 'upgrade')
+                        this.#moveHow = message.reason === 'overload' ? 'leave' : 'hand-over';
         }
 
         /* --- time passes ------------------------------------------------------------------------ */
@@ -542,14 +550,18 @@ export class Core {
         /* Half way to the deadline after which silence means death, ask. Browsers answer pings
          * without telling us, so with them this is how a living link is heard at all. */
         #probeAt(link) {
-                if (link.phase !== 'live' || link.via !== 'ws' || this.#ping === 0 || link.probed)
+                if (link.phase !== 'live' || link.via !== 'ws' || this.#ping === 0 || link.probedAt !== null)
                         return Infinity;
                 return link.heard + this.#ping * 1.5;
         }
 
+        /* Dead is who was asked and did not answer, counted from the question: in a hidden tab, whose timers come
+         * once a minute, it leaves late, and silence before it says nothing. A stream cannot ask. */
         #silentAt(link) {
                 if (link.phase !== 'live' || this.#ping === 0)
                         return Infinity;
+                if (link.via === 'ws')
+                        return link.probedAt === null ? Infinity : link.probedAt + this.#ping / 2 + SILENCE_EXTRA_MS;
                 return link.heard + 2 * this.#ping + SILENCE_EXTRA_MS;
         }
 
@@ -557,7 +569,7 @@ export class Core {
                 const via = this.#chooseWay(now);
                 const link = {
                         id: ++this.#ids, via, phase: 'connecting', due: now.mono + CONNECT_WAIT_MS,
-                        heard: now.mono, probed: false, stable: Infinity, resetDue: false, gone: false,
+                        heard: now.mono, probedAt: null, stable: Infinity, resetDue: false, gone: false,
                         from: this.#token === null ? 0 : this.#token.seq,
                 };
 
@@ -606,7 +618,8 @@ export class Core {
                 if (now.mono >= this.#ackAt)
                         this.#ack(link, out);
                 if (now.mono >= this.#clock.askAt || now.mono >= this.#probeAt(link)) {
-                        link.probed = link.probed || now.mono >= this.#probeAt(link);
+                        if (now.mono >= this.#probeAt(link))
+                                link.probedAt = now.mono;
                         out.push({ do: 'send', link: link.id, message: { t: 'time', t0: this.#clock.ask(now) } });
                 }
         }

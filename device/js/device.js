@@ -57,6 +57,7 @@ export class KickoffDevice {
         #isBusy = false;
         #timer = null;
         #held = new Map(); /* event -> {meta, body}: good ones only */
+        #requests = new Set(); /* AbortControllers of the fetches under way */
         #isClosed = false;
         #placeKey = null; /* where token and states are kept in storage; null: they are not */
         #states = new Map(); /* event -> {...state, shown: has been due} */
@@ -88,7 +89,7 @@ export class KickoffDevice {
                         this.#placeKey = `place:${options.device}`;
                 if (prefetch !== false && this.#fetch)
                         this.#bundles = new Bundles(new Random(seed + 1),
-                                typeof prefetch === 'function' ? prefetch : () => true);
+                                typeof prefetch === 'function' ? (state) => this.#wants(prefetch, state) : () => true);
                 for (const name of EVENTS) {
                         const listener = options[`on${name[0].toUpperCase()}${name.slice(1)}`];
 
@@ -116,6 +117,10 @@ export class KickoffDevice {
 
         get clockOffset() {
                 return this.#core.offset(this.#now());
+        }
+
+        get clockError() {
+                return this.#core.clockError(this.#now());
         }
 
         now() {
@@ -218,7 +223,7 @@ export class KickoffDevice {
                         this.#connect(action);
                         break;
                 case 'send':
-                        this.#links.get(action.link).send(JSON.stringify(action.message));
+                        this.#links.get(action.link)?.send(JSON.stringify(action.message)); /* it may be gone by now */
                         break;
                 case 'close':
                 case 'cut':
@@ -259,6 +264,9 @@ export class KickoffDevice {
         #begin(record) {
                 const place = record && record.meta;
 
+                if (this.#isClosed)
+                        return;
+
                 if (place && parseToken(String(place.token)) !== null && Array.isArray(place.states)) {
                         this.#core.restore(place.token, place.states);
                         this.#states = new Map(place.states.map((state) => [state.event, state]));
@@ -284,6 +292,8 @@ export class KickoffDevice {
                 this.#isClosed = true;
                 clearTimeout(this.#timer);
                 this.#timer = null;
+                for (const request of this.#requests)
+                        request.abort();
         }
 
         /* --- links ------------------------------------------------------------------------------ */
@@ -379,6 +389,15 @@ export class KickoffDevice {
 
         /* --- bundles ---------------------------------------------------------------------------- */
 
+        #wants(prefetch, state) {
+                try {
+                        return prefetch(state);
+                } catch (error) {
+                        throwLater(error);
+                        return false;
+                }
+        }
+
         /* Storage may fail in any way it likes: that costs a fetch. */
         async #store(call, key, ...args) {
                 try {
@@ -408,6 +427,8 @@ export class KickoffDevice {
         async #get({ event, etag, reload }) {
                 const result = await this.#request(event, etag, reload);
 
+                if (this.#isClosed)
+                        return;
                 this.#feed((now) => this.#bundles.fetched(event, result, now));
         }
 
@@ -417,6 +438,7 @@ export class KickoffDevice {
                 const timer = setTimeout(() => abort.abort(), FETCH_MAX_MS);
                 const headers = {};
 
+                this.#requests.add(abort);
                 /* A browser asks by itself whether its copy is good; a header of ours would make it ask the node
                  * for leave first (Fetch standard, CORS-preflight). */
                 if (etag && typeof globalThis.location === 'undefined')
@@ -448,6 +470,7 @@ export class KickoffDevice {
                         return { status: 0 };
                 } finally {
                         clearTimeout(timer);
+                        this.#requests.delete(abort);
                 }
         }
 

@@ -169,6 +169,8 @@ export class KickoffDevice {
         readonly via: 'ws' | 'sse' | null;
         /** Node's clock minus this device's, ms; 0 before the first hello. */
         readonly clockOffset: number;
+        /** By how much that may be wrong, ms: half a round trip, and what clocks drift. null before the node has answered once. */
+        readonly clockError: number | null;
         /** The node's clock, now. */
         now(): number;
 

@@ -210,6 +210,7 @@ class NodeLink {
                         break;
                 case CLOSE:
                         this.#socket.end(frame(CLOSE, payload.subarray(0, 2)));
+                        this.#linger();
                         this.#end('closed', payload.length < 2 ? 1005 : payload.readUInt16BE(0),
                                 payload.subarray(2).toString());
                         break;
@@ -248,6 +249,11 @@ class NodeLink {
                         this.#socket.end(frame(CLOSE, payload));
                         this.#socket.resume();
                 }
+                this.#linger();
+        }
+
+        /* The other side closes its half, or loses it. */
+        #linger() {
                 setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();
         }
 

@@ -26,10 +26,13 @@ export class EventStream {
                         if (text.charCodeAt(0) === 0xfeff)
                                 text = text.slice(1);
                 }
-                if (this.#cr && text.startsWith('\n'))
-                        text = text.slice(1);
-                if (text.length > 0)
+                if (text.length > 0) {
+                        const isRest = this.#cr && text.startsWith('\n');
+
                         this.#cr = text.endsWith('\r');
+                        if (isRest)
+                                text = text.slice(1);
+                }
 
                 const lines = (this.#rest + text).split(/\r\n|\n|\r/);
 

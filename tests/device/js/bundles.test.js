@@ -183,3 +183,14 @@ test('a second change while a fetch is planned or under way costs no second fetc
         world.back({ bundle: 3 });
         assert.equal(world.bundles.dueAt(), Infinity);
 });
+
+test('who is told of a newer one while it fetches takes a moment of that window, too', () => {
+        within(spread((seed) => {
+                const world = World.with(null, seed);
+
+                world.wait();
+                world.told(signal(2, { kind: 'refresh', bundle: 2, window_ms: 300000 }));
+                world.back({ bundle: 1 });
+                return world.wait().ms;
+        }), 0, 300000);
+});

@@ -139,6 +139,27 @@ test('a node that wants us gone while it is silent is given up, hand-over or not
         assert.equal(world.core.state, 'waiting');
 });
 
+/* A hidden tab's timers come once a minute: the question leaves late, and its answer must still count. */
+test('a link is dead when it was asked and did not answer, however late the question was', () => {
+        const world = World.live(10, {}, { ping_s: 10 });
+
+        for (let i = 0; i < 5; i++) {
+                world.pass(60000);
+                world.tick();
+
+                const asked = world.done.find((action) => action.do === 'send');
+
+                assert.ok(asked, 'asked, not cut');
+                world.pass(20);
+                world.hear({ t: 'time', t0: asked.message.t0, t1: world.now.wall });
+        }
+        for (let i = 0; i < 3 && !world.does('cut'); i++) {
+                world.pass(60000);
+                world.tick();
+        }
+        assert.ok(world.does('cut'), 'who does not answer is given up all the same');
+});
+
 test('by WebSocket a few times, then by the stream, and back to WebSocket while the stream goes on', () => {
         const world = new World({ since: token(10) });
 
@@ -169,6 +190,50 @@ test('by WebSocket a few times, then by the stream, and back to WebSocket while 
         world.hear(hello(10, true));
         assert.deepEqual(world.does('close'), { do: 'close', link: stream, code: 1000 });
         assert.equal(world.core.via, 'ws');
+});
+
+const onStream = (options = {}) => {
+        const world = new World({ since: token(10), ...options });
+
+        world.wait();
+        world.step({ in: 'refused', link: world.link, status: 426, retryAfter: null });
+        world.waitFor('connect');
+        world.open();
+        world.hear(hello(10, true, { ping_s: 0 }));
+        return world;
+};
+
+test('looking for WebSocket in vain does not make a lost stream come back later', () => {
+        let longest = 0;
+
+        for (let seed = 1; seed <= 100; seed++) {
+                const world = onStream({ seed });
+                const stream = world.link;
+
+                for (let i = 0; i < 6; i++) {
+                        world.waitFor('connect');
+                        fail(world);
+                }
+                world.step({ in: 'closed', link: stream, code: 0, why: '' });
+                longest = Math.max(longest, world.waitFor('connect'));
+        }
+        assert.ok(longest <= 500, `${longest}`);
+});
+
+test('a node that leaves while WebSocket is looked for is left, though that comes to nothing', () => {
+        for (const [reason, leaves] of [['drain', false], ['overload', true]]) {
+                const world = onStream();
+                const stream = world.link;
+
+                world.waitFor('connect');
+                world.hear({ t: 'goaway', reason, min_ms: 0, max_ms: 0 }, stream);
+                fail(world);
+
+                const ms = world.waitFor('connect');
+
+                assert.ok(ms <= 30000, `${reason}: ${ms}`);
+                assert.equal(world.core.state, leaves ? 'connecting' : 'connected', reason);
+        }
 });
 
 test('a stream that ends is taken up again as a stream', () => {
@@ -272,6 +337,26 @@ test('a device that slept finds out what time it is from the node', () => {
         assert.ok(world.due() <= 1000, 'it asks soon');
         do world.wait(); while (!answer(500));
         assert.equal(world.core.offset(world.now), 0, 'and believes that answer, not the eight before');
+});
+
+test('how wrong the clock may be is half a round trip, and what clocks drift', () => {
+        const world = World.live(10, {}, { ping_s: 0 });
+        const error = () => world.core.clockError(world.now);
+
+        assert.equal(error(), null, 'a hello alone says nothing of it');
+        for (const rtt of [90, 20, 300]) {
+                let asked;
+
+                do {
+                        world.wait();
+                        asked = world.done.find((action) => action.do === 'send');
+                } while (!asked);
+                world.pass(rtt);
+                world.hear({ t: 'time', t0: asked.message.t0, t1: world.now.wall - rtt / 2 });
+        }
+        assert.ok(error() >= 10 && error() < 11, `${error()}`);
+        world.pass(100000);
+        assert.ok(error() > 14 && error() < 16, `${error()}`);
 });
 
 test('a restart makes due only what was not due before it', () => {

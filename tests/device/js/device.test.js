@@ -211,6 +211,33 @@ test('a storage that always fails costs a fetch', async () => {
         made.close();
 });
 
+test('a choice of bundles that throws is a no, and its error is not lost', async () => {
+        const errors = [];
+
+        process.removeAllListeners('uncaughtException').once('uncaughtException', (error) => errors.push(error.message));
+
+        const { made, socket, of } = await connected({ prefetch: () => { throw new Error('the choice is wrong'); },
+                fetch: async () => { throw new Error('nothing is asked'); } }, 10, false, [state('final', { bundle: 1 })]);
+
+        socket.say(signal(11));
+        assert.equal(of('signal').length, 1);
+        await until(() => errors.length > 0);
+        assert.deepEqual(errors, ['the choice is wrong']);
+        made.close();
+});
+
+test('who closes asks for nothing more, and drops what it asked for', async () => {
+        let signalOf = null;
+        const { made } = await connected({ prefetch: true, fetch: (url, { signal: abort }) => {
+                signalOf = abort;
+                return new Promise((resolve, reject) => abort.addEventListener('abort', () => reject(abort.reason)));
+        } }, 10, false, [state('final', { bundle: 1 })]);
+
+        await until(() => signalOf !== null);
+        made.close();
+        assert.ok(signalOf.aborted);
+});
+
 test('a node from before Kickoff-Hash is believed by its ETag, whichever coding it names', async () => {
         for (const suffix of ['', '-gzip', '-zstd']) {
                 const { 'Kickoff-Hash': _, ...headers } = headersOf(BODY, 1);

@@ -50,6 +50,15 @@ const cut = (bytes, random) => {
         return pieces;
 };
 
+test('a CR and its LF are one line end, also in two pieces; the LF after that is another', () => {
+        const got = [];
+        const stream = new EventStream((data) => got.push(data), () => {});
+
+        for (const piece of ['data: a\r', '\n', '\n', 'data: b\r', '\n', '\r', '\n'])
+                stream.push(piece);
+        assert.deepEqual(got, ['a', 'b']);
+});
+
 test('an event stream means the same wherever it is cut', () => {
         const text = '\ufeff: hello\n\nid: 1\ndata: {"t":\ndata: "a"}\n\r\ndata:two\r\rdata\n\nevent: x\nretry: 5\n\n:\n' +
                 'nonsense\ndata: kick-off für alle\r\n\r\n';
