@@ -39,6 +39,14 @@ struct asking { /* one question to all workers */
 
 static void on_claimed(struct devices *devices, const struct asking *asking);
 
+/* A worker may date a session a little ahead (worker_devices.c). */
+static uint64_t age_of(uint64_t since_ms)
+{
+        uint64_t now_ms = clock_mono_ms();
+
+        return now_ms > since_ms ? now_ms - since_ms : 0;
+}
+
 static void on_answer(void *owner, struct worker_errand *errand)
 {
         struct asking *asking = errand->asking;
@@ -47,7 +55,7 @@ static void on_answer(void *owner, struct worker_errand *errand)
         if (errand->answer.outcome > asking->best.outcome) {
                 asking->best = errand->answer;
                 asking->since_ms = errand->since_ms;
-                asking->best.age_ms = clock_mono_ms() - errand->since_ms;
+                asking->best.age_ms = age_of(errand->since_ms);
                 asking->best.connected_since = clock_wall_ms() - (int64_t)asking->best.age_ms;
         }
         if (--asking->left > 0)
@@ -105,13 +113,6 @@ static void end_here(struct devices *devices, const struct worker_roll_row *row)
         ask_here(devices, &query, 0);
 }
 
-static uint64_t age_of(const struct worker_roll_row *row)
-{
-        uint64_t now_ms = clock_mono_ms();
-
-        return now_ms > row->since_ms ? now_ms - row->since_ms : 0;
-}
-
 static void on_alone_again(void *owner, enum err err, const struct registry_lost *lost, size_t n)
 {
         (void)owner, (void)err, (void)lost, (void)n; /* if not, all nodes are asked for it */
@@ -121,7 +122,7 @@ static void write_again(struct doubt *doubt)
 {
         const struct registry_row row = { .device = doubt->row.device,
                                           .session = doubt->row.session,
-                                          .age_ms = age_of(&doubt->row) };
+                                          .age_ms = age_of(doubt->row.since_ms) };
 
         if (registry_arrive(courier_registry(doubt->devices->courier), &row, 1, on_alone_again,
                             NULL) != OK)
@@ -146,7 +147,7 @@ static void on_doubt(void *owner, const struct device_answer *answer)
         /* Only who came for certain before ours is contested: within the time of the question the
          * registry's word stands. One side of the two has the record, and the other doubts, so one
          * of them stays. */
-        bool theirs_is_newer = answer->age_ms <= age_of(&doubt->row);
+        bool theirs_is_newer = answer->age_ms <= age_of(doubt->row.since_ms);
 
         if (doubt->devices->courier == NULL) {
                 free(doubt);
@@ -237,8 +238,8 @@ static void on_registered(void *owner, enum err err, const struct registry_lost 
 static void rows_of(const struct worker_roll_row *from, unsigned n, struct registry_row *rows)
 {
         for (unsigned i = 0; i < n; i++)
-                rows[i] =
-                    (struct registry_row){ from[i].device, from[i].session, age_of(&from[i]) };
+                rows[i] = (struct registry_row){ from[i].device, from[i].session,
+                                                 age_of(from[i].since_ms) };
 }
 
 /* True: on_registered() comes, and takes the roll. */

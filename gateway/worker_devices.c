@@ -18,10 +18,15 @@ struct worker_left { /* who was told of, and has gone */
         char device[];
 };
 
-/* Monotonic: when it came. */
+/* Monotonic: when it came. Who replaced another within one millisecond is dated behind it, and so a
+ * little ahead of now; that is told apart from an age of weeks by where it lies in the 32 bits. */
 static uint64_t came_ms(const struct worker *worker, const struct conn *conn)
 {
-        return worker->now_ms - (uint32_t)(worker_now(worker) - conn->name->since_ms);
+        uint32_t ago_ms = worker_now(worker) - conn->name->since_ms;
+
+        if (ago_ms > UINT32_MAX - SESSION_SPAN_MAX_MS)
+                return worker->now_ms + (UINT32_MAX - ago_ms) + 1;
+        return worker->now_ms - ago_ms;
 }
 
 /* Of the sessions with this id, the next other than `but`; *walk is 0 before the first. */
@@ -64,7 +69,7 @@ void worker_devices_came(struct worker *worker, struct conn *conn)
          * sessions that ended in this very call. */
         while ((older = next_of(worker, name->hash, name->device, conn, &walk)) != NULL) {
                 /* Whoever compares by time and session must find what happened here. */
-                if ((int32_t)(name->since_ms - older->name->since_ms) <= 0)
+                if (came_ms(worker, conn) <= came_ms(worker, older))
                         name->since_ms = older->name->since_ms + 1;
                 replace(worker, older);
                 walk = 0;

@@ -15,6 +15,7 @@ struct rig {
         struct worker *worker;
         unsigned rolls, came, left;
         bool is_answered;
+        uint64_t since_ms; /* of the last answer */
 };
 
 static void on_roll(void *owner, struct worker_roll *roll)
@@ -30,8 +31,10 @@ static void on_roll(void *owner, struct worker_roll *roll)
 
 static void on_answer(void *owner, struct worker_errand *errand)
 {
-        (void)errand;
-        ((struct rig *)owner)->is_answered = true;
+        struct rig *rig = owner;
+
+        rig->is_answered = true;
+        rig->since_ms = errand->since_ms;
 }
 
 static void rig_start(struct rig *rig)
@@ -122,6 +125,34 @@ Test(worker_devices, the_same_id_again_ends_the_older_session_at_once)
         cr_assert(eq(u64, worker_devices(rig.worker), 1));
         close(older);
         close(newer);
+        rig_stop(&rig);
+}
+
+/* Those of one turn have one time, and are dated each behind the one before: the last ones ahead of now. */
+Test(worker_devices, the_same_id_a_hundred_times_at_once_came_now_and_not_weeks_ago)
+{
+        static const char request[] =
+            "GET /v1/connect?device=tv-1 HTTP/1.1\r\nHost: n\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " KEY
+            "\r\n\r\n";
+        uint64_t before_ms;
+        struct rig rig;
+        int fds[100];
+
+        rig_start(&rig);
+        before_ms = clock_mono_ms();
+        for (unsigned i = 0; i < countof(fds); i++)
+                fds[i] = client_connect(rig.worker);
+        for (unsigned i = 0; i < countof(fds); i++)
+                client_say(fds[i], request);
+        cr_assert(test_wait_devices(rig.worker, 1));
+        for (unsigned i = 0; i < countof(fds); i++) {
+                cr_assert(eq(int, ask(&rig, DEVICE_LOOK, "tv-1").outcome, DEVICE_HERE));
+                cr_assert(ge(u64, rig.since_ms, before_ms));
+                cr_assert(le(u64, rig.since_ms, clock_mono_ms() + countof(fds)));
+        }
+        for (unsigned i = 0; i < countof(fds); i++)
+                close(fds[i]);
         rig_stop(&rig);
 }
 
