@@ -155,6 +155,14 @@ size_t book_starts(const struct book *book, int64_t after, int64_t until,
         return n;
 }
 
+bool book_waits(const struct book *book, const char *event, uint64_t version)
+{
+        size_t at;
+
+        return find(book, event, &at) && book->notes[at].waits &&
+               book->notes[at].version == version;
+}
+
 int64_t book_next_start(const struct book *book, int64_t after)
 {
         int64_t next = INT64_MAX;

@@ -35,6 +35,8 @@ struct book_start { /* of an event that waits for its planned start, and is to s
 /* Those planned after `after` and up to `until`; writes up to `max`, returns how many it wrote. */
 size_t book_starts(const struct book *book, int64_t after, int64_t until,
                    struct book_start *ret_starts, size_t max);
+/* Does this version of the event still wait to start by itself? */
+bool book_waits(const struct book *book, const char *event, uint64_t version);
 /* The first planned after `after`; INT64_MAX: none. */
 int64_t book_next_start(const struct book *book, int64_t after);
 

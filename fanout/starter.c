@@ -14,9 +14,12 @@
 #include "base/rng.h"
 #include "fanout/book.h"
 
-#define TRIES 32 /* starts under way at a time; the others wait for the next tick */
+#define TRIES 32 /* starts under way at a time; more that are due wait for these ... */
+/* ... and then for so long: what was done shows in the log by then. */
+#define NEXT_MS 10
 
 struct attempt { /* one start that was asked for */
+        struct starter *starter;
         char event[EVENT_ID_MAX + 1];
         uint64_t version;
         bool in_flight;
@@ -28,6 +31,7 @@ struct starter {
         struct event *timer;
         struct rng rng;
         int64_t missed_until; /* planned starts up to here have been looked at, and left */
+        bool is_more;         /* more may be due than there was room for at the last look */
         struct attempt tries[TRIES];
 };
 
@@ -69,6 +73,8 @@ static void on_done(void *owner, const struct outcome *outcome)
         }
         /* What was done shows in the log within a moment; what shows is due no more. */
         attempt->again_ms = clock_mono_ms() + (is_open ? STARTER_AGAIN_MS : 4 * STARTER_AGAIN_MS);
+        if (attempt->starter->is_more)
+                arm(attempt->starter, NEXT_MS);
 }
 
 /* Where to note this start; NULL: it is asked for already, or all places are taken. */
@@ -101,7 +107,9 @@ static void ask(struct starter *starter, const struct book_start *due, int64_t n
 
         if (attempt == NULL)
                 return;
-        *attempt = (struct attempt){ .version = due->version, .in_flight = true };
+        *attempt = (struct attempt){ .starter = starter,
+                                     .version = due->version,
+                                     .in_flight = true };
         strcpy(attempt->event, due->event);
         strcpy(change.event, due->event);
         if (due->starts_at > now) {
@@ -122,7 +130,18 @@ static void ask(struct starter *starter, const struct book_start *due, int64_t n
 
 /* --- looking -------------------------------------------------------------------------------- */
 
-/* Too late to be made without asking anybody. */
+/* What the log shows as done, or changed, needs its place no longer. */
+static void free_places(struct starter *starter, const struct book *book)
+{
+        for (unsigned i = 0; i < TRIES; i++) {
+                struct attempt *attempt = &starter->tries[i];
+
+                if (!attempt->in_flight && !book_waits(book, attempt->event, attempt->version))
+                        attempt->again_ms = 0;
+        }
+}
+
+/* Too late to be made without asking anybody. Of many, some are named. */
 static void leave_missed(struct starter *starter, const struct book *book, int64_t until)
 {
         struct book_start missed[TRIES];
@@ -146,9 +165,11 @@ static void look(struct starter *starter, int64_t now)
                 return;
         if (now - STARTER_LATE_MS > starter->missed_until)
                 leave_missed(starter, book, now - STARTER_LATE_MS);
+        free_places(starter, book);
         n = book_starts(book, now - STARTER_LATE_MS, now + STARTER_LEAD_MS, due, TRIES);
         for (size_t i = 0; i < n; i++)
                 ask(starter, &due[i], now);
+        starter->is_more = n == TRIES;
 }
 
 static uint64_t wait_ms(struct starter *starter, int64_t now)

@@ -7,6 +7,8 @@
  * nobody asks for the old one; a delay within the lead takes the start back as it does any other, and the new moment
  * is waited for. Nodes ask up to STARTER_JITTER_MS apart, so that mostly one does, and the others see it done.
  *
+ * Of many planned for one moment 32 are under way at a time, and the next ones follow as these are answered.
+ *
  * A start that is due when a node comes up is made at once; one that is overdue by more than STARTER_LATE_MS is
  * logged and left to people. Acts only while the node follows the log and may write; asks again until it is done.
  *

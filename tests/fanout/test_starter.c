@@ -2,6 +2,8 @@
  * Three nodes on one real Redis, each with its own links. */
 #include "fanout/starter.h"
 
+#include <inttypes.h>
+
 #include "tests/fanout/node.h"
 
 #define RACERS 3
@@ -134,6 +136,36 @@ Test(starter, nodes_that_come_up_when_a_start_is_due_make_it_at_once_and_once)
         cr_assert(ge(i64, at, clock_wall_ms() - PATIENCE_MS), "it acts now, not ten minutes ago");
         for (unsigned i = 0; i < RACERS; i++)
                 racer_stop(&racers[i]);
+        fixture_stop(&f);
+}
+
+/* Each announced ahead, although more are due at once than are asked for at a time. */
+Test(starter, a_hundred_planned_for_one_moment_all_act_at_that_moment)
+{
+        struct fixture f = fixture_start();
+        struct racer racer;
+        int64_t planned = clock_wall_ms() + STARTER_LEAD_MS + 5000;
+        unsigned on_time = 0;
+        char *log, wanted[32];
+
+        racer_start(&racer, &f, "racer");
+        for (unsigned i = 0; i < 100; i++) {
+                char id[16];
+
+                snprintf(id, sizeof(id), "e%u", i);
+                plan(&f, id, planned);
+        }
+        run_until(f.base, all_follow(&racer, 1, 200));
+        snprintf(wanted, sizeof(wanted), "\"at\":%" PRId64 ",", planned);
+        log = test_redis_ask(f.server, "XRANGE", "{" NS "}:log", "101", "+", NULL);
+        for (char *at = log; (at = strstr(at, "{\"kind\":\"start\"")) != NULL; at++) {
+                char *value = strstr(at, "\"at\":");
+
+                on_time += strncmp(value, wanted, strlen(wanted)) == 0;
+        }
+        cr_assert(eq(uint, on_time, 100));
+        free(log);
+        racer_stop(&racer);
         fixture_stop(&f);
 }
 
