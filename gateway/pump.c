@@ -13,6 +13,7 @@
 #define FRAMES_PER_TURN 64     /* of one session; then others have theirs */
 #define BYTES_PER_TURN  262144 /* the same in bytes */
 #define SKIP_SIZE       256    /* a `skip` in any form */
+#define PASSING_IS_WORK 16     /* entries passed over: as much as a hundredth of a send */
 
 /* --- frames ---------------------------------------------------------------------------------- */
 
@@ -134,22 +135,26 @@ static bool batch_add(struct worker *worker, struct conn *conn, struct batch *ba
         return true;
 }
 
-/* `begun` of its frames are out or have begun; of these, if bytes are pending, the last is not
- * whole yet. */
+/* A signal's frame has begun. If bytes are pending, and it was the last of its call, it is not whole
+ * yet. */
+static void begun_signal(struct worker *worker, struct conn *conn, seqno seq, bool is_last)
+{
+        metric_add(&m_signals, 1);
+        if (conn->pending != NULL && is_last)
+                output_note(conn, 1);
+        else
+                count(worker, conn, seq);
+}
+
+/* `begun` of its frames are out or have begun. */
 static void settle(struct worker *worker, struct conn *conn, const struct batch *batch,
                    unsigned begun)
 {
         if (begun < batch->n)
                 session_rewind(&conn->session, batch->places[begun]);
-        for (unsigned i = 0; i < begun; i++) {
-                if (batch->signals[i] == 0)
-                        continue;
-                metric_add(&m_signals, 1);
-                if (conn->pending != NULL && i == begun - 1)
-                        output_note(conn, 1);
-                else
-                        count(worker, conn, batch->signals[i]);
-        }
+        for (unsigned i = 0; i < begun; i++)
+                if (batch->signals[i] != 0)
+                        begun_signal(worker, conn, batch->signals[i], i == begun - 1);
 }
 
 /* --- one session ----------------------------------------------------------------------------- */
@@ -202,8 +207,9 @@ static enum output send_batch(struct worker *worker, struct conn *conn,
         return output;
 }
 
-void pump_run(struct worker *worker, struct conn *conn)
+bool pump_run(struct worker *worker, struct conn *conn)
 {
+        const seqno from = conn->session.cursor;
         unsigned frames = 0;
         size_t bytes = 0;
 
@@ -215,11 +221,11 @@ void pump_run(struct worker *worker, struct conn *conn)
 
                 if (action.what == DO_NOTHING) {
                         conn_want_write(worker, conn, false);
-                        return;
+                        return bytes > 0 || conn->session.cursor - from > PASSING_IS_WORK;
                 }
                 if (action.what == DO_CLOSE) {
                         session_io_close(worker, conn, action.close);
-                        return;
+                        return true;
                 }
                 if (action.what == DO_AGAIN)
                         break;
@@ -228,9 +234,10 @@ void pump_run(struct worker *worker, struct conn *conn)
                 else
                         output = send_batch(worker, conn, action, before, &frames, &bytes);
                 if (output != OUTPUT_SENT)
-                        return; /* lost, or told when there is room */
+                        return true; /* lost, or told when there is room */
         }
         conn_want_write(worker, conn, true); /* the next turn of the loop brings us back */
+        return true;
 }
 
 int pump_greet(struct worker *worker, struct conn *conn, struct buf *out, struct blob **ret_reset)
@@ -269,13 +276,17 @@ int pump_greet(struct worker *worker, struct conn *conn, struct buf *out, struct
 
 void pump_add_skip(struct worker *worker, struct conn *conn, struct buf *out)
 {
+        const struct session_place before = session_place(&conn->session);
         struct piece piece;
         char own[SKIP_SIZE];
         seqno seq;
 
-        /* Without it the device comes back from a little further behind, and loses nothing. */
-        if (session_take_skip(&conn->session, worker->ring, &seq) && skip_piece(worker, conn, seq, &piece, own))
+        if (!session_take_skip(&conn->session, worker->ring, &seq))
+                return;
+        if (skip_piece(worker, conn, seq, &piece, own))
                 buf_add(out, piece.at, piece.len);
+        else /* it comes back from a little further behind, and loses nothing */
+                session_rewind(&conn->session, before);
 }
 
 /* --- broadcast ------------------------------------------------------------------------------- */
@@ -344,17 +355,20 @@ enum err pump_take_newest(struct worker *worker, struct conn *conn, struct blob 
 
 void pump_settle_newest(struct worker *worker, struct conn *conn, uint32_t len, ssize_t result)
 {
-        seqno seq = conn->session.cursor; /* pump_take_newest has moved it here */
+        const seqno seq = conn->session.cursor; /* pump_take_newest has moved it here */
         struct blob *frame = entry_frame(worker, conn, seq);
-        bool is_joined = frame->len != len;
-        struct batch batch = { .n = 1 };
+        const bool is_joined = frame->len != len;
+        struct piece piece;
         unsigned begun;
 
         if (is_joined)
                 frame = worker->joined.frames[pump_wire(conn)];
-        batch.pieces[0] = (struct piece){ frame->data, frame->len, frame };
-        batch.signals[0] = seq;
-        batch.places[0] = (struct session_place){ .cursor = seq - 1, .owes_skip = is_joined };
-        if (output_judge(worker, conn, batch.pieces, 1, KEEP_BEGUN, result, &begun) != OUTPUT_LOST)
-                settle(worker, conn, &batch, begun);
+        piece = (struct piece){ frame->data, frame->len, frame };
+        if (output_judge(worker, conn, &piece, 1, KEEP_BEGUN, result, &begun) == OUTPUT_LOST)
+                return;
+        if (begun > 0)
+                begun_signal(worker, conn, seq, true);
+        else
+                session_rewind(&conn->session,
+                               (struct session_place){ seq - 1, is_joined, false });
 }

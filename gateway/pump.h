@@ -3,6 +3,8 @@
  * and the tally what has begun and what is out. Private to the files that act for sessions. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/buf.h"
 #include "fanout/frame.h"
 #include "gateway/conn.h"
@@ -22,13 +24,15 @@ static inline enum wire pump_wire(const struct conn *conn)
 }
 
 /* Sends what is next until there is nothing, or no room, or others must have their turn. Nothing is
- * pending. */
-void pump_run(struct worker *worker, struct conn *conn);
+ * pending. False: nothing was sent, for what there was is for others, and passing over it cost next
+ * to nothing. */
+bool pump_run(struct worker *worker, struct conn *conn);
 /* Appends what is next to the bytes of a greeting, while it fits; what does not is still to come,
  * but for a reset: *ret_reset is its frame then, else NULL. Returns how many signals; -1 = no
  * memory. */
 int pump_greet(struct worker *worker, struct conn *conn, struct buf *out, struct blob **ret_reset);
-/* A skip that the device must hear before goodbye, if there is one. */
+/* A skip that the device must hear before goodbye, if there is one. If it is not sent after all, the
+ * session must be put back to the place that it had (session_rewind). */
 void pump_add_skip(struct worker *worker, struct conn *conn, struct buf *out);
 /* The newest `signals` that were for it are out, whole. */
 void pump_count(struct worker *worker, const struct conn *conn, unsigned signals);

@@ -219,6 +219,8 @@ struct session_action session_next(struct session *session, const struct ring *r
         if (session->pending_reset != 0)
                 return reset_to_head(session, ring,
                                      (enum reset_reason)(session->pending_reset - 1));
+        if (session->cursor == head && !session->is_replaying)
+                return nothing();
         check(session->cursor <= head); /* a ring that steps back is re-installed, and rejudged */
         if (session->cursor < ring_oldest_cursor(ring)) {
                 /* Contract line 11: the first time it may have been the network's fault. */

@@ -276,10 +276,8 @@ static enum visit put_by(struct worker *worker, struct conn *conn)
         struct blob *frame;
 
         check(conn->pending == NULL);
-        if (pump_take_newest(worker, conn, &frame) != OK) {
-                pump_run(worker, conn);
-                return VISIT_TRIED;
-        }
+        if (pump_take_newest(worker, conn, &frame) != OK)
+                return pump_run(worker, conn) ? VISIT_TRIED : VISIT_IDLE;
         if (frame == NULL)
                 return VISIT_IDLE;
         sender_add(worker->sender, conn->fd, frame->data, frame->len, conn);
@@ -317,8 +315,7 @@ enum visit session_io_visit(struct worker *worker, struct conn *conn)
                     sender_is_open(worker->sender))
                         return put_by(worker, conn);
         }
-        pump_run(worker, conn);
-        return VISIT_TRIED;
+        return pump_run(worker, conn) ? VISIT_TRIED : VISIT_IDLE;
 }
 
 /* --- time ------------------------------------------------------------------------------------ */
@@ -327,6 +324,7 @@ enum visit session_io_visit(struct worker *worker, struct conn *conn)
 static void say_goaway(struct worker *worker, struct conn *conn, const struct goaway *goaway)
 {
         const struct message message = { .type = MESSAGE_GOAWAY, .goaway = *goaway };
+        const struct session_place before = session_place(&conn->session);
         char array[SMALL_FRAME];
         struct buf out;
 
@@ -336,7 +334,10 @@ static void say_goaway(struct worker *worker, struct conn *conn, const struct go
                 response_stream_goaway(&out, goaway, &worker->rng);
         else
                 add_message(&out, conn, &message);
-        (void)session_io_send(worker, conn, out.data, out.len); /* FULL: it will notice the close */
+        check(!out.failed);
+        /* It will notice the close; but until then a signal may come, and the skip belongs before it. */
+        if (session_io_send(worker, conn, out.data, out.len) == OUTPUT_FULL)
+                session_rewind(&conn->session, before);
 }
 
 /* A stream's reader cannot answer, but its socket does: if bytes have to wait for room, the ping is

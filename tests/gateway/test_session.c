@@ -751,6 +751,7 @@ Test(session, what_only_nodes_say_ends_the_session)
                 { .type = MESSAGE_HELLO },   { .type = MESSAGE_SIGNAL },
                 { .type = MESSAGE_RESET },   { .type = MESSAGE_GOAWAY },
                 { .type = MESSAGE_MESSAGE }, { .type = MESSAGE_TIME, .time = { .has_t1 = true } },
+                { .type = MESSAGE_SKIP },
         };
         struct ring *ring = log_ring(8, 0, 5);
 

@@ -121,6 +121,24 @@ Test(target_session, goodbye_takes_the_skip_along_once)
         expect(&session, DO_ENTRY, 2);
 }
 
+Test(target_session, a_goodbye_that_was_not_sent_leaves_the_skip_owed)
+{
+        struct session session = session_after(0);
+        struct session_place before;
+        seqno seq = 0;
+
+        target_push(ring, 1, TO_B);
+        expect(&session, DO_SKIP, 1); /* the end of its replay */
+        target_push(ring, 2, TO_B);
+        expect(&session, DO_NOTHING, 0);
+        before = session_place(&session);
+        cr_assert(session_take_skip(&session, ring, &seq));
+        session_rewind(&session, before); /* there was no room for it */
+        target_push(ring, 3, TO_A);
+        expect(&session, DO_SKIP, 2);
+        expect(&session, DO_ENTRY, 3);
+}
+
 Test(target_session, goodbye_names_no_place_that_has_left_the_ring)
 {
         struct session session = session_after(0);

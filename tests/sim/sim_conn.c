@@ -195,6 +195,7 @@ static void arm(struct world *world, struct sim_conn *conn)
 
 static void say_goaway(struct world *world, struct sim_conn *conn, const struct goaway *goaway)
 {
+        const struct session_place before = session_place(&conn->session);
         struct frame list[2];
         unsigned n = 0, begun;
         seqno seq;
@@ -203,7 +204,8 @@ static void say_goaway(struct world *world, struct sim_conn *conn, const struct 
         if (session_take_skip(&conn->session, conn->worker->ring, &seq))
                 list[n++] = skip_frame(conn, seq);
         list[n++] = (struct frame){ .kind = FRAME_GOAWAY, .goaway = *goaway };
-        (void)sim_socket_send(world, conn, list, n, KEEP_ALL, &begun);
+        if (sim_socket_send(world, conn, list, n, KEEP_ALL, &begun) == OUTPUT_FULL)
+                session_rewind(&conn->session, before);
 }
 
 static void on_timer(struct world *world, void *owner, uint64_t at_ms, void *load)
