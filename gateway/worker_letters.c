@@ -75,6 +75,12 @@ static void settle(struct worker *worker, struct news *news)
         broadcast_kick(worker);
 }
 
+/* Of the sessions here, those that a signal is for. */
+static uint32_t meant(const struct worker *worker, const struct target *to)
+{
+        return to == NULL ? worker->n_conns : audiences_reach(worker->audiences, to);
+}
+
 static void tally_begun(struct worker *worker, struct entry *const *entries, size_t n, bool live)
 {
         int64_t wall_ms = clock_wall_ms();
@@ -85,8 +91,8 @@ static void tally_begun(struct worker *worker, struct entry *const *entries, siz
                 return;
         for (size_t i = n > TALLY_SIGNALS ? n - TALLY_SIGNALS : 0; i < n; i++)
                 tally_begin(&worker->tally, &entries[i]->signal,
-                            live ? audiences_reach(worker->audiences, entries[i]->to) : 0, live,
-                            worker->now_ms, wall_ms);
+                            live ? meant(worker, entries[i]->to) : 0, live, worker->now_ms,
+                            wall_ms);
 }
 
 /* Entries read back from the log: those beyond the old head go to the devices that are here, like
