@@ -33,8 +33,8 @@ typedef void worker_tally_fn(void *owner, const struct report_part *parts, size_
 struct worker_roll;
 typedef void worker_roll_fn(void *owner, struct worker_roll *roll);
 
-/* The sorts of devices this worker has, those with most first; `others` is how many devices are of the rest.
- * `owner` is the mailbox's; runs on its thread. */
+/* The sorts of devices this worker has, PRESENCE_AUDIENCES_MAX at most, those with most, in no order; `others`
+ * is how many devices are of the rest. `owner` is the mailbox's; runs on its thread. */
 typedef void worker_audiences_fn(void *owner, unsigned index, const struct presence_audience *rows,
                                  size_t n, uint64_t others);
 

@@ -349,29 +349,54 @@ struct sorts {
 static void run_sorts(struct letter *letter, void *owner)
 {
         struct sorts *sorts = (struct sorts *)letter;
-        size_t n = sorts->n < PRESENCE_AUDIENCES_MAX ? sorts->n : PRESENCE_AUDIENCES_MAX;
 
-        for (size_t i = n; i < sorts->n; i++)
-                sorts->others += sorts->rows[i].devices;
-        sorts->on_audiences(owner, sorts->index, sorts->rows, n, sorts->others);
+        sorts->on_audiences(owner, sorts->index, sorts->rows, sorts->n, sorts->others);
         free(sorts);
 }
 
-static int by_devices(const void *a, const void *b)
+static size_t smallest(const struct presence_audience *rows, size_t n)
 {
-        uint64_t left = ((const struct presence_audience *)a)->devices;
-        uint64_t right = ((const struct presence_audience *)b)->devices;
+        size_t found = 0;
 
-        return left < right ? 1 : left > right ? -1 : 0;
+        for (size_t i = 1; i < n; i++)
+                if (rows[i].devices < rows[found].devices)
+                        found = i;
+        return found;
+}
+
+/* Keeps the largest as they come: there may be tens of thousands of sorts, and this thread has
+ * signals to send. */
+static void list_sorts(const struct audiences *audiences, struct sorts *sorts, size_t room)
+{
+        size_t walk = 0, least = 0;
+        const char *traits[TRAITS];
+        uint32_t sessions;
+
+        while (audiences_next(audiences, &walk, traits, &sessions)) {
+                struct presence_audience *row = &sorts->rows[least];
+
+                if (sorts->n < room) {
+                        row = &sorts->rows[sorts->n++];
+                } else if (sessions <= row->devices) {
+                        sorts->others += sessions;
+                        continue;
+                } else {
+                        sorts->others += row->devices;
+                }
+                row->devices = sessions;
+                for (unsigned i = 0; i < TRAITS; i++)
+                        strcpy(row->traits[i], traits[i]);
+                if (sorts->n == room)
+                        least = smallest(sorts->rows, room);
+        }
 }
 
 static void run_ask_audiences(struct letter *letter, void *owner)
 {
         struct worker *worker = owner;
-        size_t most = audiences_n(worker->audiences), walk = 0;
-        struct sorts *sorts = malloc(sizeof(*sorts) + most * sizeof(sorts->rows[0]));
-        const char *traits[TRAITS];
-        uint32_t sessions;
+        size_t n = audiences_n(worker->audiences);
+        size_t room = n < PRESENCE_AUDIENCES_MAX ? n : PRESENCE_AUDIENCES_MAX;
+        struct sorts *sorts = malloc(sizeof(*sorts) + room * sizeof(sorts->rows[0]));
 
         free(letter);
         if (sorts == NULL)
@@ -379,14 +404,7 @@ static void run_ask_audiences(struct letter *letter, void *owner)
         *sorts = (struct sorts){ .letter.run = run_sorts,
                                  .on_audiences = worker->options.on_audiences,
                                  .index = worker->options.index };
-        while (audiences_next(worker->audiences, &walk, traits, &sessions)) {
-                struct presence_audience *row = &sorts->rows[sorts->n++];
-
-                row->devices = sessions;
-                for (unsigned i = 0; i < TRAITS; i++)
-                        strcpy(row->traits[i], traits[i]);
-        }
-        qsort(sorts->rows, sorts->n, sizeof(sorts->rows[0]), by_devices);
+        list_sorts(worker->audiences, sorts, room);
         mailbox_post(worker->options.control, &sorts->letter);
 }
 
