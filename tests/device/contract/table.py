@@ -760,7 +760,12 @@ def fetching_is_spread_over_the_span_of_hello(c):
     link = node.link()
     begun = time.monotonic()
     link.say(hello(10, False, prefetch_ms=4000), reset(10, *(state(f'e{i}', bundle=1) for i in range(8))))
-    came = [node.request('prefetch').came - begun for _ in range(8)]
+    came = []
+    for _ in range(8):  # each is answered: an SDK may fetch one at a time
+        request = node.request('prefetch')
+        came.append(request.came - begun)
+        request.answer(200, BODY, **bundle_headers(BODY, 1))
+    same(sorted(c.device.next('bundle')['of'] for _ in range(8)), [f'e{i}' for i in range(8)])
     true(max(came) > 0.3, f'random moments of 4 s, not {came}')
 
 
@@ -1046,8 +1051,14 @@ class MiddleBox:
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock):
-        first = sock.recv(65536)
-        if not first or b'pgrade: websocket' in first:
+        first = b''
+        while b'\r\n\r\n' not in first:  # a head may come in pieces
+            more = sock.recv(65536)
+            if not more:
+                sock.close()
+                return
+            first += more
+        if b'upgrade: websocket' in first.lower():
             sock.close()
             return
         node = socket.create_connection(('127.0.0.1', self.port))
@@ -1081,10 +1092,13 @@ def a_real_stream_is_the_same_session(c):
     c.device.next('reset', 60)
     node.change('/v1/events/final/start')
     same(c.device.signal()['stage'], 'live')
+    same(c.device.next('hello')['message']['recovered'], False)
     c.device.do('cut')
+    # Else the end could still come by the first stream: a driver takes its commands when it gets to them.
+    same(c.device.next('hello', 60)['message']['recovered'], True)
     node.change('/v1/events/final/end')
     same(c.device.signal()['stage'], 'ended')
-    same([line['message']['recovered'] for line in c.device.seen('hello')], [False, True])
+    same(len(c.device.seen('hello')), 2)
 
 
 @row('attributes', 'skip', real=True)
