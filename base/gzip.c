@@ -1,5 +1,6 @@
 /* base/gzip.c -- zlib's deflate with a gzip frame. The window is no larger than the bytes need:
- * zlib clears its tables for each stream, which costs more than packing a small body. */
+ * zlib clears its tables for each stream, which costs more than packing a small body. Unpacking, the
+ * other end chose the window, so it is the largest. */
 #include "base/gzip.h"
 
 #include <limits.h>
@@ -13,6 +14,8 @@
 #define GZIP_FRAME 16 /* added to the window bits: gzip head and CRC, not zlib's */
 #define WINDOW_MIN 9
 #define WINDOW_MAX 15
+
+#define UNPACK_STEP 4096
 
 struct gzip {
         z_stream stream;
@@ -86,4 +89,46 @@ const void *gzip_result(const struct gzip *gzip, size_t *ret_len)
 {
         *ret_len = gzip->stream.total_out;
         return gzip->out;
+}
+
+/* One piece more than `limit` is unpacked at most, on the stack. */
+static enum err unpack(z_stream *stream, size_t limit, struct buf *out)
+{
+        unsigned char piece[UNPACK_STEP];
+        size_t left = limit;
+        int result;
+
+        do {
+                size_t got;
+
+                stream->next_out = piece;
+                stream->avail_out = sizeof(piece);
+                result = inflate(stream, Z_NO_FLUSH);
+                if (result == Z_MEM_ERROR)
+                        return ERR_NOMEM;
+                if (result != Z_OK && result != Z_STREAM_END)
+                        return ERR_INVALID; /* Z_BUF_ERROR: it ends too early */
+                got = sizeof(piece) - stream->avail_out;
+                if (got > left)
+                        return ERR_TOO_LARGE;
+                left -= got;
+                buf_add(out, piece, got);
+        } while (result != Z_STREAM_END);
+        if (stream->avail_in > 0)
+                return ERR_INVALID;
+        return out->failed ? ERR_NOMEM : OK;
+}
+
+enum err gzip_unpack(const void *bytes, size_t len, size_t limit, struct buf *out)
+{
+        z_stream stream = { .next_in = (unsigned char *)(uintptr_t)bytes,
+                            .avail_in = (unsigned)len };
+        enum err err;
+
+        check(len <= UINT_MAX);
+        if (inflateInit2(&stream, WINDOW_MAX + GZIP_FRAME) != Z_OK)
+                return ERR_NOMEM;
+        err = unpack(&stream, limit, out);
+        (void)inflateEnd(&stream);
+        return err;
 }

@@ -168,3 +168,73 @@ Test(zstd, gives_up_when_the_result_would_be_larger_than_it_may_be)
         free(noise);
         free(text);
 }
+
+/* One gzip member of `len` bytes, in `packed`. */
+static size_t pack(const void *bytes, size_t len, unsigned char *packed, size_t limit)
+{
+        struct gzip *gzip;
+        const void *result;
+        unsigned steps;
+        size_t packed_len;
+
+        cr_assert(eq(int, gzip_create(bytes, len, limit, &gzip), OK));
+        cr_assert(eq(int, gzip_all(gzip, len + 1, &steps), OK));
+        result = gzip_result(gzip, &packed_len);
+        memcpy(packed, result, packed_len);
+        gzip_destroy(gzip);
+        return packed_len;
+}
+
+Test(gzip, unpacks_what_it_has_packed)
+{
+        static const size_t sizes[] = { 0, 1, 4095, 4096, 4097, LARGE };
+        static unsigned char packed[LARGE];
+
+        for (size_t i = 0; i < countof(sizes); i++) {
+                char *text = text_of(sizes[i]);
+                size_t len = pack(text, sizes[i], packed, sizeof(packed));
+                struct buf out = BUF_INIT;
+
+                cr_assert(eq(int, gzip_unpack(packed, len, sizes[i], &out), OK), "%zu", sizes[i]);
+                cr_assert(eq(sz, out.len, sizes[i]));
+                cr_assert(out.len == 0 || memcmp(out.data, text, out.len) == 0);
+                buf_fini(&out);
+                free(text);
+        }
+}
+
+Test(gzip, unpacks_no_more_than_the_limit_whatever_is_in_it)
+{
+        static unsigned char packed[65536];
+        char *zeros = calloc(1, 8 * LARGE);
+        size_t len = pack(zeros, 8 * LARGE, packed, sizeof(packed));
+        struct buf out = BUF_INIT;
+
+        cr_assert(eq(int, gzip_unpack(packed, len, 8 * LARGE - 1, &out), ERR_TOO_LARGE));
+        buf_fini(&out);
+        cr_assert(eq(int, gzip_unpack(packed, len, LARGE, &out), ERR_TOO_LARGE));
+        cr_assert(le(sz, out.len, LARGE), "a bomb costs no more than the limit");
+        buf_fini(&out);
+        free(zeros);
+}
+
+Test(gzip, unpacks_nothing_that_is_cut_broken_or_followed_by_something)
+{
+        static unsigned char packed[65536];
+        char *text = text_of(2000);
+        size_t len = pack(text, 2000, packed, sizeof(packed) - 1);
+        struct buf out = BUF_INIT;
+
+        for (size_t cut = 0; cut < len; cut++) {
+                cr_assert(eq(int, gzip_unpack(packed, cut, LARGE, &out), ERR_INVALID), "%zu", cut);
+                buf_clear(&out);
+        }
+        cr_assert(eq(int, gzip_unpack(packed, len + 1, LARGE, &out), ERR_INVALID));
+        buf_clear(&out);
+        packed[len - 5] ^= 1; /* of the check sum */
+        cr_assert(eq(int, gzip_unpack(packed, len, LARGE, &out), ERR_INVALID));
+        buf_clear(&out);
+        cr_assert(eq(int, gzip_unpack(text, 2000, LARGE, &out), ERR_INVALID));
+        buf_fini(&out);
+        free(text);
+}
