@@ -78,6 +78,8 @@ enum err device_agenda_signal(struct device_agenda *agenda, const struct signal 
 
         if (row == NULL)
                 return ERR_NOMEM;
+        if (signal->state.version < row->state.version) /* PROTOCOL.md section 5, item 8 */
+                return OK;
         agenda->epoch = signal->token.epoch;
         row->state = signal->state;
         row->seq = signal->token.seq;
@@ -185,28 +187,29 @@ static uint64_t retry_ms(struct device_agenda *agenda, struct device_row *row, u
                             : rng_below(&agenda->rng, step + 1);
 }
 
-void device_agenda_fetched(struct device_agenda *agenda, const char *event,
+bool device_agenda_fetched(struct device_agenda *agenda, const char *event,
                            enum device_fetch_end end, uint64_t version, const char *hash,
                            uint64_t asked_ms, struct device_now now)
 {
         struct device_row *row = find(agenda, event);
 
         if (row == NULL)
-                return;
+                return false;
         row->is_asked = false;
         if (end == DEVICE_FETCH_OVER)
-                return;
+                return true;
         if (end == DEVICE_FETCH_GOOD) {
                 row->held = version;
                 snprintf(row->hash, sizeof(row->hash), "%s", hash);
                 if (version >= row->state.bundle) { /* else an older one, while the store is away */
                         row->tries = 0;
                         row->due_ms = DEVICE_CORE_NEVER;
-                        return;
+                        return true;
                 }
         }
         if (row->due_ms == DEVICE_CORE_NEVER && !is_over(&row->state))
                 row->due_ms = now.mono_ms + retry_ms(agenda, row, asked_ms);
+        return true;
 }
 
 void device_agenda_found(struct device_agenda *agenda, const char *event, const char *hash)

@@ -4,7 +4,7 @@
  * kickoff_device.c tells it what the app is told, asks what is due, and carries it out.
  *
  * Acting: a stage is due once, at its `at`, at once if that has passed; a newer signal of the same
- * event takes its place (a delay takes a start back). That a bundle changed (same stage, same
+ * event takes its place (a delay takes a start back), one of an older version is nothing. That a bundle changed (same stage, same
  * `at`), or that a reset repeats it, does not make it due again.
  *
  * Fetching: everybody is told in the same instant, so nobody fetches then. A first bundle is
@@ -74,8 +74,8 @@ bool device_agenda_act(struct device_agenda *agenda, int64_t node_ms, struct dev
 bool device_agenda_fetch(struct device_agenda *agenda, struct device_now now,
                          const struct device_row **ret_row);
 /* How it ended. `version` and `hash` (hex) of what the app now has, for GOOD; `retry_ms`: what the
- * node asked for, or 0. An event that has been forgotten meanwhile is nothing. */
-void device_agenda_fetched(struct device_agenda *agenda, const char *event,
+ * node asked for, or 0. False: the event has been forgotten meanwhile, and its bundle is nobody's. */
+bool device_agenda_fetched(struct device_agenda *agenda, const char *event,
                            enum device_fetch_end end, uint64_t version, const char *hash,
                            uint64_t retry_ms, struct device_now now);
 /* A copy with this hash lies in the app's cache ("" = not after all): it is asked about by its

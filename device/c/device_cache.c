@@ -2,6 +2,7 @@
 #include "device/c/device_cache.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,6 +101,17 @@ enum err device_cache_read(const char *dir, const char *cohort, const char *even
         return err;
 }
 
+/* A link that lies there is not followed: it would be written to, whatever it leads to. */
+static FILE *open_aside(const char *path)
+{
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+        FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
+
+        if (file == NULL && fd >= 0)
+                close(fd);
+        return file;
+}
+
 enum err device_cache_write(const char *dir, const char *cohort, const char *event,
                             const struct device_copy *copy)
 {
@@ -109,7 +121,7 @@ enum err device_cache_write(const char *dir, const char *cohort, const char *eve
         if (path_of(dir, cohort, event, path) != OK)
                 return ERR_INVALID;
         snprintf(aside, sizeof(aside), "%s.new", path);
-        file = fopen(aside, "we");
+        file = open_aside(aside);
         if (file == NULL)
                 return ERR_IO;
         token_hex(copy->epoch, epoch);

@@ -3,8 +3,9 @@
  *
  *   kickoff-bundle 1 <epoch, 16 hex> <version> <sha-256, 64 hex> <size> <content type>\n<bytes>
  *
- * Written aside and renamed, so that a crash leaves the old or the new. What is read is believed
- * only if its bytes have its hash: a file is not a promise. Only the device's thread. */
+ * Written aside and renamed, so that a crash leaves the old or the new, readable by this user alone.
+ * What is read is believed only if its bytes have its hash, for a power cut may tear a file all the
+ * same, and others may write there: a file is not a promise. Only the device's thread. */
 #pragma once
 
 #include <stddef.h>

@@ -4,18 +4,22 @@
  *
  * Odd about the library, beside what device_link.c says: a body is announced (RECEIVE_CLIENT_HTTP)
  * and must then be asked for with lws_http_client_read(), which calls back with the bytes; chunks
- * are joined by then. Headers it has no number for are found by their name in lower case, with the
- * colon. */
+ * are joined by then. An answer without a length, 304 among them, it takes to end with the
+ * connection; one of length 0 it completes, but forgets to close. Headers it has no number for are
+ * found by their name in lower case, with the colon. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
+#include "base/gzip.h"
 #include "device/c/device_lws.h"
 
 #define READ_BYTES    4096
 #define FETCH_WAIT_MS 30000u
-#define BODY_MAX      (1024u * 1024u) /* of a bundle; nodes take no larger ones */
+#define BODY_MAX      (1024u * 1024u) /* of a bundle, packed or not; nodes take no larger ones */
 #define PATH_BYTES    256
+#define MAX_AGE_MAX_S 86400 /* a node that says more is not believed */
 
 const char device_http_stream_protocol[] = "kickoff-stream";
 const char device_http_fetch_protocol[] = "kickoff-fetch";
@@ -27,6 +31,14 @@ static int read_on(struct lws *wsi)
         int len = READ_BYTES;
 
         return lws_http_client_read(wsi, &at, &len) < 0 ? -1 : 0;
+}
+
+/* For a callback to return. It closes the connection, and the timer does where the library forgets to.
+ */
+static int close_soon(struct lws *wsi)
+{
+        lws_set_timeout(wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_ASYNC);
+        return -1;
 }
 
 /* False: no room; there are several hundred bytes of it. */
@@ -131,17 +143,11 @@ int device_http_stream_event(struct lws *wsi, enum lws_callback_reasons event, v
                 on_stream_bytes(link, in, len);
                 break;
         case LWS_CALLBACK_COMPLETED_CLIENT_HTTP:
+                device_link_end(link);
+                return close_soon(wsi);
         case LWS_CALLBACK_CLOSED_CLIENT_HTTP:
-                device_link_feed_end(
-                    link, &(struct device_input){ .kind = link->opened ? DEVICE_IN_CLOSED
-                                                                       : DEVICE_IN_FAILED });
+                device_link_end(link);
                 return -1;
-        case LWS_CALLBACK_WSI_DESTROY: /* always the last word about a connection */
-                device_link_feed_end(
-                    link, &(struct device_input){ .kind = link->opened ? DEVICE_IN_CLOSED
-                                                                       : DEVICE_IN_FAILED });
-                link->wsi = NULL;
-                return 0;
         default:
                 break;
         }
@@ -150,13 +156,34 @@ int device_http_stream_event(struct lws *wsi, enum lws_callback_reasons event, v
 
 /* --- bundles -------------------------------------------------------------------------------- */
 
-static void end_fetch(struct kickoff_device *device)
+/* A few packed bytes can stand for very many, so the limit holds for what comes out, too. */
+static void unpack(struct fetch *fetch)
 {
-        if (!device->fetch.is_busy)
+        struct buf *bytes = &fetch->copy.bytes, plain = BUF_INIT;
+
+        if (gzip_unpack(bytes->data, bytes->len, BODY_MAX, &plain) != OK)
+                fetch->is_broken = true;
+        buf_fini(bytes);
+        *bytes = plain;
+}
+
+static void end_fetch(struct fetch *fetch)
+{
+        if (!fetch->is_busy)
                 return;
-        device->fetch.is_busy = false;
-        kickoff_device_fetched(device);
-        buf_fini(&device->fetch.copy.bytes);
+        fetch->is_busy = false;
+        if (fetch->is_packed && fetch->status == 200 && !fetch->is_broken)
+                unpack(fetch);
+        kickoff_device_fetched(fetch->device);
+        buf_fini(&fetch->copy.bytes);
+}
+
+static void on_gone(struct wire *wire)
+{
+        struct fetch *fetch = (struct fetch *)wire;
+
+        fetch->wsi = NULL;
+        end_fetch(fetch); /* cut short: what is not whole does not have its hash either */
 }
 
 void device_http_fetch(struct kickoff_device *device, const struct device_row *row)
@@ -164,7 +191,9 @@ void device_http_fetch(struct kickoff_device *device, const struct device_row *r
         struct fetch *fetch = &device->fetch;
         char path[PATH_BYTES];
 
-        *fetch = (struct fetch){ .is_busy = true,
+        *fetch = (struct fetch){ .wire.gone = on_gone,
+                                 .device = device,
+                                 .is_busy = true,
                                  .deadline_ms = clock_mono_ms() + FETCH_WAIT_MS,
                                  .retry_after_s = -1,
                                  .max_age_s = -1 };
@@ -173,9 +202,9 @@ void device_http_fetch(struct kickoff_device *device, const struct device_row *r
         memcpy(fetch->known, row->hash, sizeof(fetch->known));
         snprintf(path, sizeof(path), "/v1/prefetch/%s%s%s", fetch->event,
                  device->cohort[0] != '\0' ? "?cohort=" : "", device->cohort);
-        if (!begin(device, path, device_http_fetch_protocol, device, &fetch->wsi)) {
+        if (!begin(device, path, device_http_fetch_protocol, fetch, &fetch->wsi)) {
                 fetch->wsi = NULL;
-                end_fetch(device);
+                end_fetch(fetch);
         }
 }
 
@@ -189,7 +218,7 @@ void device_http_check(struct kickoff_device *device)
         fetch->is_broken = true;
         if (fetch->wsi != NULL)
                 lws_set_timeout(fetch->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
-        end_fetch(device);
+        end_fetch(fetch);
 }
 
 static bool read_header(struct lws *wsi, const char *name, char *text, size_t size)
@@ -212,12 +241,20 @@ static void read_answer(struct fetch *fetch)
         if (read_header(fetch->wsi, "kickoff-hash:", text, sizeof(text)) &&
             strncmp(text, "sha-256=", 8) == 0 && strlen(text + 8) == 64)
                 memcpy(fetch->expected, text + 8, 65);
+        if (lws_hdr_total_length(fetch->wsi, WSI_TOKEN_HTTP_CONTENT_ENCODING) > 0) {
+                fetch->is_packed = lws_hdr_copy(fetch->wsi, text, sizeof(text),
+                                                WSI_TOKEN_HTTP_CONTENT_ENCODING) > 0 &&
+                                   strcasecmp(text, "gzip") == 0;
+                fetch->is_broken = !fetch->is_packed;
+        }
         if (lws_hdr_copy(fetch->wsi, text, sizeof(text), WSI_TOKEN_HTTP_CONTENT_TYPE) > 0)
                 snprintf(fetch->copy.content_type, sizeof(fetch->copy.content_type), "%s", text);
         if (lws_hdr_copy(fetch->wsi, text, sizeof(text), WSI_TOKEN_HTTP_CACHE_CONTROL) > 0) {
                 age = strstr(text, "max-age=");
                 if (age != NULL)
                         fetch->max_age_s = strtoll(age + 8, NULL, 10);
+                if (fetch->max_age_s > MAX_AGE_MAX_S)
+                        fetch->max_age_s = MAX_AGE_MAX_S;
         }
 }
 
@@ -230,53 +267,51 @@ static void on_fetch_bytes(struct fetch *fetch, const void *bytes, size_t len)
         fetch->is_broken = fetch->is_broken || fetch->copy.bytes.failed;
 }
 
-/* `in` moves on with what is added, so the room shrinks. */
+/* `in` moves on with what is added, so the room shrinks. The tags are those of the bytes as they are
+ * and packed (PROTOCOL.md section 8): whichever the node would send, we hold them. */
 static bool ask_for(const struct fetch *fetch, struct lws *wsi, void *in, size_t len)
 {
         unsigned char *end = *(unsigned char **)in + len;
-        char etag[70];
+        char tags[2 * sizeof(fetch->known) + 16];
 
-        /* Not gzip: what comes as it is needs no second look at its size. */
-        if (!add_header(wsi, in, len, "accept-encoding:", "identity"))
+        if (!add_header(wsi, in, len, "accept-encoding:", "gzip"))
                 return false;
         if (fetch->known[0] == '\0')
                 return true;
-        snprintf(etag, sizeof(etag), "\"%s\"", fetch->known);
-        return add_header(wsi, in, (size_t)(end - *(unsigned char **)in), "if-none-match:", etag);
+        snprintf(tags, sizeof(tags), "\"%s\", \"%s-gzip\"", fetch->known, fetch->known);
+        return add_header(wsi, in, (size_t)(end - *(unsigned char **)in), "if-none-match:", tags);
 }
 
 int device_http_fetch_event(struct lws *wsi, enum lws_callback_reasons event, void *user, void *in,
                             size_t len)
 {
-        struct kickoff_device *device = user;
-        struct fetch *fetch;
+        struct fetch *fetch = user;
 
-        if (device == NULL)
+        if (fetch == NULL)
                 return 0;
-        fetch = &device->fetch;
         switch (event) {
         case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
                 return ask_for(fetch, wsi, in, len) ? 0 : -1;
         case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
-                end_fetch(device);
+        case LWS_CALLBACK_CLOSED_CLIENT_HTTP:
+                end_fetch(fetch);
                 return 0;
         case LWS_CALLBACK_ESTABLISHED_CLIENT_HTTP:
                 fetch->wsi = wsi;
                 read_answer(fetch);
-                return 0;
+                if (fetch->status == 200 && !fetch->is_broken)
+                        return 0;
+                end_fetch(fetch); /* there is nothing in its body that we need */
+                return -1;
         case LWS_CALLBACK_RECEIVE_CLIENT_HTTP:
                 return read_on(wsi);
         case LWS_CALLBACK_RECEIVE_CLIENT_HTTP_READ:
-                on_fetch_bytes(fetch, in, len);
-                return 0;
+                if (fetch->is_busy)
+                        on_fetch_bytes(fetch, in, len);
+                return fetch->is_busy && !fetch->is_broken ? 0 : -1;
         case LWS_CALLBACK_COMPLETED_CLIENT_HTTP:
-                end_fetch(device);
-                return -1;
-        case LWS_CALLBACK_CLOSED_CLIENT_HTTP:
-        case LWS_CALLBACK_WSI_DESTROY:
-                fetch->wsi = NULL;
-                end_fetch(device); /* cut short: what is not whole does not have its hash either */
-                return 0;
+                end_fetch(fetch);
+                return close_soon(wsi);
         default:
                 return 0;
         }

@@ -16,7 +16,15 @@ struct device_library;
 
 enum goodbye { GOODBYE_NONE, GOODBYE_CLOSE, GOODBYE_CUT };
 
+/* What a connection of the library belongs to begins with it. That one is gone, always the last word
+ * about it, the library does not say to the protocol that it was bound to, but to the first of its
+ * list, for all alike: device_link.c passes it on by this. */
+struct wire {
+        void (*gone)(struct wire *wire);
+};
+
 struct link { /* one attempt to connect, and the connection it became */
+        struct wire wire;
         struct link *next;
         struct kickoff_device *device;
         unsigned number; /* the core's */
@@ -36,6 +44,8 @@ struct link { /* one attempt to connect, and the connection it became */
 };
 
 struct fetch { /* of one bundle; there is at most one under way */
+        struct wire wire;
+        struct kickoff_device *device;
         bool is_busy;
         struct lws *wsi;      /* NULL = the library is done with it */
         uint64_t deadline_ms; /* monotonic */
@@ -45,7 +55,8 @@ struct fetch { /* of one bundle; there is at most one under way */
         int64_t retry_after_s, max_age_s; /* -1 = not said */
         char expected[65];                /* Kickoff-Hash */
         struct device_copy copy;
-        bool is_broken; /* too large, or no memory */
+        bool is_packed; /* by gzip */
+        bool is_broken; /* too large, cut short, of a coding that was not asked for, or no memory */
 };
 
 struct kickoff_device {

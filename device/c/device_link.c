@@ -8,6 +8,7 @@
  * Odd things about the library, as of 4.1.6 (Debian 12) and 4.3.5 (Debian 13):
  * - 4.1.6 rewrites close codes it does not know, 1012 and 1013 among them, to 1002 before it tells
  *   us (its client-parser-ws.c). The text beside the code survives: close_table tells them apart.
+ * - WSI_DESTROY goes to the first protocol of the list, whatever the connection was bound to.
  * - It answers pings without telling us, but asks us to write afterwards: a writeable callback that
  *   we did not ask for means that something was heard.
  * - The timeout of lws_service() is ignored; a scheduled `sul` bounds the wait. One that fires on
@@ -32,12 +33,15 @@ struct device_library {
 
 /* --- links ---------------------------------------------------------------------------------- */
 
-/* Not from inside a callback about this link: there, the callback's return value does it. */
-static void link_cut(struct link *link)
+/* Not from inside a callback about this link: there, the callback's return value does it. From inside
+ * one about another link it waits for the library's next turn, for to close a socket moves others in
+ * the table that is being gone through. */
+static void link_cut(struct link *link, bool is_inside_another)
 {
         link->goodbye = GOODBYE_CUT;
         if (link->wsi != NULL)
-                lws_set_timeout(link->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+                lws_set_timeout(link->wsi, PENDING_TIMEOUT_USER_REASON_BASE,
+                                is_inside_another ? LWS_TO_KILL_ASYNC : LWS_TO_KILL_SYNC);
 }
 
 static void free_link(struct link *link)
@@ -109,7 +113,7 @@ void device_link_leave(struct kickoff_device *device, const struct device_action
         } else if (link == inside) {
                 link->goodbye = GOODBYE_CUT;
         } else {
-                link_cut(link);
+                link_cut(link, inside != NULL);
         }
 }
 
@@ -308,11 +312,19 @@ static int end_of_callback(struct link *link)
         return link->goodbye == GOODBYE_NONE ? 0 : -1;
 }
 
-static void on_gone(struct link *link)
+void device_link_end(struct link *link)
 {
         device_link_feed_end(
             link,
             &(struct device_input){ .kind = link->opened ? DEVICE_IN_CLOSED : DEVICE_IN_FAILED });
+}
+
+static void on_gone(struct wire *wire)
+{
+        struct link *link = (struct link *)wire;
+
+        device_link_end(link);
+        link->wsi = NULL;
 }
 
 static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user, void *in,
@@ -352,11 +364,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user
                 on_peer_close(link, in, len);
                 return 0; /* the library answers the close frame */
         case LWS_CALLBACK_CLIENT_CLOSED:
-                on_gone(link);
-                return 0;
-        case LWS_CALLBACK_WSI_DESTROY: /* always the last word about a connection */
-                on_gone(link);
-                link->wsi = NULL;
+                device_link_end(link);
                 return 0;
         default:
                 return 0;
@@ -367,16 +375,21 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons event, void *user
 
 static const char websocket_protocol[] = "kickoff";
 
-/* The library's own first choice: device_http.c says what comes here that must not be believed. */
-static int on_nothing(struct lws *wsi, enum lws_callback_reasons event, void *user, void *in,
-                      size_t len)
+/* The first in the list is told of things that are nobody's, and of the end of every connection,
+ * whatever that was bound to: `user` may be a link or the fetch, of which only the wire is known here. */
+static int on_any(struct lws *wsi, enum lws_callback_reasons event, void *user, void *in,
+                  size_t len)
 {
-        (void)wsi, (void)event, (void)user, (void)in, (void)len;
+        struct wire *wire = user;
+
+        (void)wsi, (void)in, (void)len;
+        if (event == LWS_CALLBACK_WSI_DESTROY && wire != NULL)
+                wire->gone(wire);
         return 0;
 }
 
 static const struct lws_protocols protocols[] = {
-        { .name = "none", .callback = on_nothing },
+        { .name = "any", .callback = on_any },
         { .name = websocket_protocol, .callback = on_event, .rx_buffer_size = RX_CHUNK },
         { .name = device_http_stream_protocol, .callback = device_http_stream_event },
         { .name = device_http_fetch_protocol, .callback = device_http_fetch_event },
@@ -447,6 +460,7 @@ void device_link_connect(struct kickoff_device *device, const struct device_acti
                                     NULL);
                 return;
         }
+        link->wire.gone = on_gone;
         link->device = device;
         link->number = action->link;
         link->way = action->way;

@@ -18,6 +18,7 @@ void device_link_where(const struct kickoff_device *device, struct lws_client_co
 /* The core is told of something about this link, unless it has forgotten it. */
 void device_link_feed(struct link *link, const struct device_input *input);
 /* The link is over, one way or another: the core is told once. */
+void device_link_end(struct link *link);
 void device_link_feed_end(struct link *link, const struct device_input *input);
 /* The bytes of one message; `encoding` as they came. */
 void device_link_feed_bytes(struct link *link, const void *bytes, size_t len,

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define FIELD_BYTES 6 /* "data: ", which is part of the line, but not of the event */
+
 void device_sse_init(struct device_sse *sse)
 {
         *sse = (struct device_sse){ .has_data = false };
@@ -68,7 +70,7 @@ enum device_sse_status device_sse_read(struct device_sse *sse, const char *bytes
                         buf_char(&sse->line, c);
                 }
                 sse->was_cr = c == '\r';
-                if (sse->line.failed || sse->data.failed || sse->line.len > max ||
+                if (sse->line.failed || sse->data.failed || sse->line.len > max + FIELD_BYTES ||
                     sse->data.len > max)
                         status = DEVICE_SSE_BROKEN;
         }

@@ -23,6 +23,6 @@ struct device_sse {
 void device_sse_init(struct device_sse *sse);
 void device_sse_fini(struct device_sse *sse);
 /* Takes bytes up to the first thing worth telling; *ret_used of them are done with. Call it again
- * with the rest until MORE. `max`: bytes of a line or an event. */
+ * with the rest until MORE. `max`: bytes of an event's data. */
 enum device_sse_status device_sse_read(struct device_sse *sse, const char *bytes, size_t len,
                                        size_t max, size_t *ret_used);

@@ -62,8 +62,8 @@ static void look_in_cache(struct kickoff_device *device, const struct event_stat
             device_cache_read(device->cache_dir, cohort_of(device), state->event, &copy) != OK)
                 return;
         if (copy.version == state->bundle && copy.epoch == device->core.token.epoch) {
-                device_agenda_fetched(&device->agenda, state->event, DEVICE_FETCH_GOOD,
-                                      copy.version, copy.hash, 0, now);
+                (void)device_agenda_fetched(&device->agenda, state->event, DEVICE_FETCH_GOOD,
+                                            copy.version, copy.hash, 0, now);
                 show_bundle(device, state->event, &copy, true, true);
         } else {
                 device_agenda_found(&device->agenda, state->event, copy.hash);
@@ -107,6 +107,7 @@ static bool is_the_same(struct kickoff_device *device, struct fetch *fetch)
                 return false;
         }
         copy.version = fetch->copy.version;
+        buf_fini(&fetch->copy.bytes);
         fetch->copy = copy;
         return true;
 }
@@ -123,9 +124,10 @@ void kickoff_device_fetched(struct kickoff_device *device)
                 device_agenda_found(&device->agenda, fetch->event, "");
         else if (fetch->status == 410)
                 end = DEVICE_FETCH_OVER;
-        device_agenda_fetched(&device->agenda, fetch->event, end, fetch->copy.version,
-                              fetch->copy.hash, patience_ms(fetch), kickoff_device_now(device));
-        if (end != DEVICE_FETCH_GOOD)
+        if (!device_agenda_fetched(&device->agenda, fetch->event, end, fetch->copy.version,
+                                   fetch->copy.hash, patience_ms(fetch),
+                                   kickoff_device_now(device)) ||
+            end != DEVICE_FETCH_GOOD)
                 return;
         fetch->copy.epoch = device->core.token.epoch;
         /* Kept or not, the app has it: a full disk costs a fetch after the next start, no more. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
@@ -114,17 +115,19 @@ Test(device_agenda, a_failed_fetch_is_tried_again_ever_later_and_a_good_one_is_n
                 (void)fetch_when_due(&agenda, &at);
                 cr_assert(
                     eq(u64, device_agenda_wait_ms(&agenda, at, NODE_MS, true), DEVICE_CORE_NEVER));
-                device_agenda_fetched(&agenda, "final", DEVICE_FETCH_FAILED, 0, "", 0, at);
+                cr_assert(device_agenda_fetched(&agenda, "final", DEVICE_FETCH_FAILED, 0, "", 0,
+                                                at));
                 wait_ms = device_agenda_wait_ms(&agenda, at, NODE_MS, true);
                 cr_assert(le(u64, wait_ms, i < 6 ? 1000u << i : 60000u));
         }
         (void)fetch_when_due(&agenda, &at);
-        device_agenda_fetched(&agenda, "final", DEVICE_FETCH_FAILED, 0, "", 30000, at);
+        cr_assert(
+            device_agenda_fetched(&agenda, "final", DEVICE_FETCH_FAILED, 0, "", 30000, at));
         wait_ms = device_agenda_wait_ms(&agenda, at, NODE_MS, true);
         cr_assert(ge(u64, wait_ms, 30000));
         cr_assert(lt(u64, wait_ms, 31000));
         (void)fetch_when_due(&agenda, &at);
-        device_agenda_fetched(&agenda, "final", DEVICE_FETCH_GOOD, 3, "abc", 0, at);
+        cr_assert(device_agenda_fetched(&agenda, "final", DEVICE_FETCH_GOOD, 3, "abc", 0, at));
         cr_assert(eq(u64, device_agenda_wait_ms(&agenda, at, NODE_MS, true), DEVICE_CORE_NEVER));
         device_agenda_fini(&agenda);
 }
@@ -138,7 +141,7 @@ Test(device_agenda, what_is_held_is_not_fetched_again_unless_its_number_means_no
         device_agenda_init(&agenda, false, true, 7);
         take_reset(&agenda, 7, state);
         (void)fetch_when_due(&agenda, &at);
-        device_agenda_fetched(&agenda, "final", DEVICE_FETCH_GOOD, 3, "abc", 0, at);
+        cr_assert(device_agenda_fetched(&agenda, "final", DEVICE_FETCH_GOOD, 3, "abc", 0, at));
         take_reset(&agenda, 7, state);
         cr_assert(eq(u64, device_agenda_wait_ms(&agenda, at, NODE_MS, true), DEVICE_CORE_NEVER));
         take_reset(&agenda, 8, state);
@@ -153,6 +156,35 @@ Test(device_agenda, an_event_that_is_over_is_not_fetched_for)
         device_agenda_init(&agenda, false, true, 7);
         take(&agenda, signal_of(1, "ended", NODE_MS, 3));
         cr_assert(eq(u64, device_agenda_wait_ms(&agenda, now, NODE_MS, true), DEVICE_CORE_NEVER));
+        device_agenda_fini(&agenda);
+}
+
+Test(device_agenda, a_signal_of_an_older_version_is_nothing)
+{
+        struct device_agenda agenda;
+        struct device_row row;
+
+        device_agenda_init(&agenda, true, false, 7);
+        take(&agenda, signal_of(5, "live", NODE_MS, 0));
+        take(&agenda, signal_of(4, "scheduled", NODE_MS + 1, 0));
+        cr_assert(device_agenda_act(&agenda, NODE_MS + 9000, &row));
+        cr_assert(eq(str, row.state.stage, "live"));
+        cr_assert(not(device_agenda_act(&agenda, NODE_MS + 9000, &row)));
+        device_agenda_fini(&agenda);
+}
+
+Test(device_agenda, what_was_fetched_for_a_forgotten_event_is_nobodys)
+{
+        struct device_agenda agenda;
+        struct device_now at = now;
+        struct event_state other = { .event = "other", .stage = "live" };
+
+        device_agenda_init(&agenda, false, true, 7);
+        take(&agenda, signal_of(1, "live", NODE_MS, 3));
+        (void)fetch_when_due(&agenda, &at);
+        take_reset(&agenda, 8, other);
+        cr_assert(
+            not(device_agenda_fetched(&agenda, "final", DEVICE_FETCH_GOOD, 3, "abc", 0, at)));
         device_agenda_fini(&agenda);
 }
 
@@ -197,6 +229,17 @@ Test(device_sse, does_not_grow_without_end)
         cr_assert(
             eq(int, device_sse_read(&sse, "data: 0123456789", 16, 8, &used), DEVICE_SSE_BROKEN));
         device_sse_fini(&sse);
+        device_sse_init(&sse);
+        cr_assert(
+            eq(int, device_sse_read(&sse, "data: 0123456789\n\n", 18, 10, &used), DEVICE_SSE_EVENT),
+            "as much as it may be");
+        cr_assert(eq(sz, sse.data.len, 10));
+        device_sse_fini(&sse);
+        device_sse_init(&sse);
+        cr_assert(
+            eq(int, device_sse_read(&sse, "data: 0123456789\n\n", 18, 9, &used), DEVICE_SSE_BROKEN),
+            "and one byte more");
+        device_sse_fini(&sse);
 }
 
 Test(device_cache, gives_back_what_was_kept_and_nothing_that_was_changed)
@@ -227,6 +270,28 @@ Test(device_cache, gives_back_what_was_kept_and_nothing_that_was_changed)
         fclose(file);
         cr_assert(eq(int, device_cache_read(dir, "default", "final", &back), ERR_NOT_FOUND));
         buf_fini(&copy.bytes);
+        unlink(path);
+        rmdir(dir);
+}
+
+Test(device_cache, is_this_users_alone_and_follows_no_link)
+{
+        char dir[] = "/tmp/kickoff-cache-XXXXXX", path[100], aside[100], victim[100];
+        struct device_copy copy = { .epoch = 7, .version = 3, .content_type = "text/plain" };
+        struct stat about;
+
+        cr_assert(mkdtemp(dir) != NULL);
+        snprintf(path, sizeof(path), "%s/bundle,default,final", dir);
+        snprintf(aside, sizeof(aside), "%s.new", path);
+        snprintf(victim, sizeof(victim), "%s/victim", dir);
+        device_cache_hash("", 0, copy.hash);
+        cr_assert(eq(int, device_cache_write(dir, "default", "final", &copy), OK));
+        cr_assert(zero(int, stat(path, &about)));
+        cr_assert(eq(uint, about.st_mode & 0777, 0600));
+        cr_assert(zero(int, symlink(victim, aside)));
+        cr_assert(eq(int, device_cache_write(dir, "default", "final", &copy), ERR_IO));
+        cr_assert(eq(int, stat(victim, &about), -1), "nothing was written where it leads");
+        unlink(aside);
         unlink(path);
         rmdir(dir);
 }

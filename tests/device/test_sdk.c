@@ -3,6 +3,8 @@
 #include <criterion/new/assert.h>
 
 #include "base/clock.h"
+#include "base/gzip.h"
+#include "device/c/device_cache.h"
 #include "device/c/device_url.h"
 #include "device/c/kickoff_device.h"
 #include "tests/device/fake_node.h"
@@ -17,6 +19,10 @@ struct app {
         enum kickoff_device_state state;
         char why[256];
         bool cut_in_callback;
+        unsigned bundles;
+        size_t bundle_len;
+        char bundle_hash[65]; /* of the bytes that came */
+        char request[4096];   /* of the last fetch */
 };
 
 static void on_hello(void *owner, const struct hello *hello)
@@ -66,6 +72,15 @@ static void on_state(void *owner, enum kickoff_device_state state, const char *w
         snprintf(app->why, sizeof(app->why), "%s", why);
 }
 
+static void on_bundle(void *owner, const struct kickoff_device_bundle *bundle)
+{
+        struct app *app = owner;
+
+        app->bundles++;
+        app->bundle_len = bundle->len;
+        device_cache_hash(bundle->bytes, bundle->len, app->bundle_hash);
+}
+
 static void begin(struct app *app, enum encoding encoding, const char *since)
 {
         char url[64];
@@ -89,6 +104,7 @@ static void begin(struct app *app, enum encoding encoding, const char *since)
                 .on_message = on_message,
                 .on_goaway = on_goaway,
                 .on_state = on_state,
+                .on_bundle = on_bundle,
                 .owner = app,
         };
 
@@ -168,6 +184,155 @@ static void settle(struct app *app, seqno seq)
         say_hello(app, seq, false);
         say_reset(app, seq, 2);
         until(app, app->resets == 1);
+}
+
+/* --- bundles: each over a connection of its own, beside the WebSocket */
+
+static void say_bundle(struct app *app, seqno seq, uint64_t version)
+{
+        struct message message = { .type = MESSAGE_SIGNAL,
+                                   .signal = { .token = token_of(seq),
+                                               .kind = SIGNAL_REFRESH,
+                                               .state = { .event = "final",
+                                                          .stage = "scheduled",
+                                                          .version = seq,
+                                                          .bundle = version },
+                                               .window_ms = 1 } };
+
+        fake_node_say(&app->node, &message);
+}
+
+/* Takes one request and answers it with these bytes. False: there is none yet. */
+static bool serve_fetch(struct app *app, const void *answer, size_t len)
+{
+        int fd = accept4(app->node.listener, NULL, NULL, SOCK_CLOEXEC);
+        size_t n = 0;
+        ssize_t got = 1;
+
+        if (fd < 0)
+                return false;
+        memset(app->request, 0, sizeof(app->request));
+        while (strstr(app->request, "\r\n\r\n") == NULL && got > 0) {
+                kickoff_device_service(app->device, 5);
+                got = recv(fd, app->request + n, sizeof(app->request) - 1 - n, MSG_DONTWAIT);
+                n += got > 0 ? (size_t)got : 0;
+                got = got < 0 && errno == EAGAIN ? 1 : got;
+        }
+        cr_assert(eq(sz, send(fd, answer, len, MSG_NOSIGNAL), len));
+        close(fd);
+        return true;
+}
+
+/* A whole answer to be sent: `body` as it is or packed, with the hash of what `plain` holds. */
+static size_t make_answer(char *out, size_t size, const void *plain, size_t len, bool is_packed)
+{
+        struct gzip *gzip = NULL;
+        const void *body = plain;
+        size_t body_len = len, n;
+        bool done = false;
+        char hash[65];
+
+        device_cache_hash(plain, len, hash);
+        if (is_packed) {
+                cr_assert(eq(int, gzip_create(plain, len, 65536, &gzip), OK));
+                cr_assert(eq(int, gzip_step(gzip, len, &done), OK));
+                cr_assert(done);
+                body = gzip_result(gzip, &body_len);
+        }
+        n = (size_t)snprintf(out, size,
+                             "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n%sKickoff-Bundle: 1\r\n"
+                             "Kickoff-Hash: sha-256=%s\r\nContent-Type: text/plain\r\n\r\n",
+                             body_len, is_packed ? "Content-Encoding: gzip\r\n" : "", hash);
+        cr_assert(le(sz, n + body_len, size));
+        memcpy(out + n, body, body_len);
+        gzip_destroy(gzip);
+        return n + body_len;
+}
+
+Test(sdk, a_bundle_whose_connection_was_lost_is_fetched_again)
+{
+        static const char body[] = "what to show";
+        char answer[1024], hash[65];
+        size_t len = make_answer(answer, sizeof(answer), body, strlen(body), false);
+        struct app app;
+
+        begin(&app, ENCODING_JSON, NULL);
+        settle(&app, 10);
+        say_bundle(&app, 11, 1);
+        until(&app, serve_fetch(&app, "", 0));
+        until(&app, serve_fetch(&app, answer, len / 2));
+        until(&app, serve_fetch(&app, answer, len));
+        until(&app, app.bundles == 1);
+        device_cache_hash(body, strlen(body), hash);
+        cr_assert(eq(str, app.bundle_hash, hash));
+        end(&app);
+}
+
+Test(sdk, a_refused_bundle_is_asked_for_again_though_the_node_keeps_the_connection)
+{
+        static const char refusal[] = "HTTP/1.1 503 Busy\r\nRetry-After: 0\r\n\r\n";
+        char answer[1024];
+        size_t len = make_answer(answer, sizeof(answer), "", 0, false);
+        struct app app;
+        int fd = -1;
+
+        begin(&app, ENCODING_JSON, NULL);
+        settle(&app, 10);
+        say_bundle(&app, 11, 1);
+        until(&app, (fd = accept4(app.node.listener, NULL, NULL, SOCK_CLOEXEC)) >= 0);
+        cr_assert(eq(sz, send(fd, refusal, strlen(refusal), MSG_NOSIGNAL), strlen(refusal)));
+        until(&app, serve_fetch(&app, answer, len));
+        until(&app, app.bundles == 1);
+        cr_assert(zero(sz, app.bundle_len), "an empty body is one, too");
+        close(fd);
+        end(&app);
+}
+
+Test(sdk, takes_a_packed_bundle_and_compares_what_it_unpacks)
+{
+        static char body[200000], answer[70000];
+        size_t len;
+        char hash[65];
+        struct app app;
+
+        for (size_t i = 0; i < sizeof(body); i++)
+                body[i] = (char)('a' + i % 23);
+        len = make_answer(answer, sizeof(answer), body, sizeof(body), true);
+        cr_assert(lt(sz, len, sizeof(body)));
+        begin(&app, ENCODING_JSON, NULL);
+        settle(&app, 10);
+        say_bundle(&app, 11, 1);
+        until(&app, serve_fetch(&app, answer, len));
+        until(&app, app.bundles == 1);
+        cr_assert(strcasestr(app.request, "accept-encoding: gzip\r\n") != NULL, "%s", app.request);
+        device_cache_hash(body, sizeof(body), hash);
+        cr_assert(eq(sz, app.bundle_len, sizeof(body)));
+        cr_assert(eq(str, app.bundle_hash, hash));
+
+        say_bundle(&app, 12, 2);
+        snprintf(answer, sizeof(answer), "HTTP/1.1 304 Same\r\nKickoff-Bundle: 2\r\n\r\n");
+        until(&app, serve_fetch(&app, answer, strlen(answer)));
+        until(&app, app.bundles == 2);
+        snprintf(answer, sizeof(answer), "if-none-match: \"%s\", \"%s-gzip\"\r\n", hash, hash);
+        cr_assert(strcasestr(app.request, answer) != NULL, "%s", app.request);
+        end(&app);
+}
+
+Test(sdk, a_small_body_that_stands_for_too_many_bytes_is_never_shown)
+{
+        static char bomb[1024 * 1024 + 1], answer[70000], good[1024];
+        size_t len = make_answer(answer, sizeof(answer), bomb, sizeof(bomb), true);
+        size_t good_len = make_answer(good, sizeof(good), "ok", 2, true);
+        struct app app;
+
+        begin(&app, ENCODING_JSON, NULL);
+        settle(&app, 10);
+        say_bundle(&app, 11, 1);
+        until(&app, serve_fetch(&app, answer, len));
+        until(&app, serve_fetch(&app, good, good_len));
+        until(&app, app.bundles == 1);
+        cr_assert(eq(sz, app.bundle_len, 2));
+        end(&app);
 }
 
 static void plays_a_whole_session(enum encoding encoding)
