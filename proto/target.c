@@ -16,6 +16,8 @@ const char *const trait_name[TRAITS] = {
 };
 
 _Static_assert(TRAIT_MAX >= COHORT_MAX && TRAIT_MAX >= ATTRIBUTE_MAX, "a trait holds each of them");
+_Static_assert(TARGET_COHORTS_MAX == 100 && TARGET_VALUES_MAX == 64 && TRAIT_MAX == 64,
+               "the sentences below say so");
 
 struct target {
         size_t len;          /* bytes of the whole block */

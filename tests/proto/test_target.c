@@ -115,6 +115,34 @@ Test(target, refuses_what_names_nobody_or_nothing_known)
         }
 }
 
+/* {"cohorts":["xx...x"]}, the name `len` bytes long. */
+static enum err parse_long(const char *before, const char *after, size_t len)
+{
+        struct buf text = BUF_INIT;
+        struct target *made = NULL;
+        enum err err;
+
+        buf_str(&text, before);
+        for (size_t i = 0; i < len; i++)
+                buf_char(&text, 'x');
+        buf_str(&text, after);
+        buf_char(&text, '\0');
+        err = parse(text.data, &made);
+        target_destroy(made);
+        buf_fini(&text);
+        return err;
+}
+
+Test(target, a_name_is_as_long_as_the_limit_and_no_longer)
+{
+        const char *cohorts = "{\"cohorts\":[\"", *app = "{\"attributes\":{\"app\":[\"";
+
+        cr_assert(eq(int, parse_long(cohorts, "\"]}", COHORT_MAX), OK));
+        cr_assert(eq(int, parse_long(cohorts, "\"]}", COHORT_MAX + 1), ERR_INVALID));
+        cr_assert(eq(int, parse_long(app, "\"]}}", ATTRIBUTE_MAX), OK));
+        cr_assert(eq(int, parse_long(app, "\"]}}", ATTRIBUTE_MAX + 1), ERR_INVALID));
+}
+
 /* {"cohorts":[...]} or {"attributes":{"app":[...]}} with `n` names. */
 static enum err parse_many(const char *before, const char *after, size_t n)
 {
