@@ -457,6 +457,13 @@ free_httpd:
         return ERR_NOMEM;
 }
 
+static bool is_question(const struct httpd_request *request)
+{
+        enum evhttp_cmd_type type = evhttp_request_get_command(request->raw);
+
+        return type == EVHTTP_REQ_GET || type == EVHTTP_REQ_HEAD;
+}
+
 void httpd_destroy(struct httpd *httpd)
 {
         if (httpd == NULL)
@@ -473,7 +480,9 @@ void httpd_destroy(struct httpd *httpd)
                         continue;
                 }
                 httpd_add_header(request, "Connection", "close");
-                httpd_reply_problem(request, 503, "stopping", "This server is stopping",
+                /* 503 would say that nothing was done: of what may change something nobody knows. */
+                httpd_reply_problem(request, is_question(request) ? 503 : 504, "stopping",
+                                    "This server is stopping",
                                     "Whether the request was carried out is not known. Ask again.",
                                     NULL);
                 if (stream != NULL)

@@ -45,7 +45,8 @@ struct httpd_options {
 must_check enum err httpd_create(struct event_base *base, const struct httpd_options *options,
                                  const struct httpd_route *routes, size_t n, void *owner,
                                  struct httpd **ret_httpd, const char **ret_why);
-void httpd_destroy(struct httpd *httpd); /* requests not yet answered get 503 */
+/* Requests not yet answered get 503 if they are questions; else 504, for they may have changed something. */
+void httpd_destroy(struct httpd *httpd);
 uint16_t httpd_port(const struct httpd *httpd);
 
 /* What was asked. Texts are borrowed until the reply; NULL when absent. */

@@ -565,7 +565,7 @@ Test(httpd, drops_the_late_answer_to_a_client_that_went_away)
         teardown(b);
 }
 
-Test(httpd, destroyed_answers_503_to_those_who_wait)
+Test(httpd, destroyed_tells_those_who_wait_that_nobody_knows)
 {
         struct bench *b = setup(NULL);
         struct client client, gone;
@@ -581,7 +581,7 @@ Test(httpd, destroyed_answers_503_to_those_who_wait)
         httpd_destroy(b->httpd);
         pthread_join(thread, NULL); /* no loop runs any more */
         buf_str(&client.answer, "");
-        expect_problem(buf_take(&client.answer), 503, "stopping");
+        expect_problem(buf_take(&client.answer), 504, "stopping"); /* of a POST */
         event_base_free(b->base);
         free(b);
 }
