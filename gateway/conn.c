@@ -14,12 +14,13 @@
 #include "gateway/output.h"
 #include "gateway/worker_inside.h"
 
-_Static_assert(sizeof(struct session) == 64, "a session is one cache line");
-_Static_assert(sizeof(struct conn_guest) <= sizeof(struct session), "standing in line is free");
+_Static_assert(sizeof(struct admission_guest) <= sizeof(struct session),
+               "standing in line is free");
+_Static_assert((EPOLLIN | EPOLLOUT | EPOLLRDHUP) <= UINT16_MAX, "conn.watched holds them");
 _Static_assert(
     sizeof(struct conn) + sizeof(struct block) + 2 * 16 <= 8192,
     "contract line 11: what a peer that has not been let in can make us hold, with malloc's headers");
-_Static_assert(sizeof(struct conn) == 136, "DESIGN.md has it field by field");
+_Static_assert(sizeof(struct conn) == 120, "DESIGN.md has it field by field");
 
 #define CONNS_FIRST 1024
 
@@ -38,7 +39,7 @@ struct conn *conn_create(struct worker *worker, int fd)
 void conn_set_phase(struct worker *worker, struct conn *conn, enum conn_phase phase)
 {
         if (conn->phase == CONN_HEAD)
-                admission_leave(&worker->admission, &conn->guest.place);
+                admission_leave(&worker->admission, &conn->place);
         worker->in_phase[conn->phase]--;
         worker->in_phase[phase]++;
         conn->phase = (uint8_t)phase;
@@ -66,7 +67,7 @@ bool conn_watch(struct worker *worker, struct conn *conn, bool reads)
                 conn_close(worker, conn);
                 return false;
         }
-        conn->watched = what;
+        conn->watched = (uint16_t)what;
         return true;
 }
 
@@ -90,7 +91,7 @@ static void tell_devices(struct worker *worker)
 
 bool conn_enter(struct worker *worker, struct conn *conn, struct conn_name *name)
 {
-        const uint64_t address = conn->guest.place.key;
+        const uint64_t address = conn->place.key;
         uint32_t slot = worker->n_conns;
 
         if (worker->n_conns == worker->conns_size) {

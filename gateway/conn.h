@@ -36,24 +36,20 @@ enum conn_phase {
         CONN_PHASES
 };
 
-struct conn_name {        /* who it is, from the moment it is let in */
-        uint64_t session; /* random, in hello and in logs */
+struct conn_name {         /* who it is, from the moment it is let in */
+        uint64_t session;  /* random, in hello and in logs */
         uint32_t since_ms; /* the sessions' clock: when it came */
-        uint32_t hash;    /* of `device`, in the worker's roster */
+        uint32_t hash;     /* of `device`, in the worker's roster */
         char device[];
 };
 
-/* What it is before it is let in: in the memory of the session that it is not yet. */
-struct conn_guest {
-        struct admission_guest place; /* HEAD: in line, except while its input is being read */
-        bool wants_proxy;             /* a PROXY header comes first */
-};
-
-/* 136 bytes. What a broadcast touches comes first. */
+/* 120 bytes. What a broadcast touches comes first. */
 struct conn {
         union {
-                struct session session;  /* SESSION, and after it */
-                struct conn_guest guest; /* before it */
+                struct session session; /* SESSION, and after it */
+                /* HEAD: in line, except while its input is being read. In the memory of the session
+                 * that it is not yet. */
+                struct admission_guest place;
         };
         struct pending
             *pending; /* bytes that did not fit into the socket; NULL = none (output.c) */
@@ -63,7 +59,8 @@ struct conn {
         bool wants_write; /* EPOLLOUT is on: blocked, or to be continued next turn */
         bool keep_alive;  /* HTTP: another request may follow the reply under way */
         bool has_begun;   /* HEAD: the deadline is that of a head, not of keep-alive */
-        uint32_t watched; /* EPOLL bits; 0 = not in the poller yet */
+        bool wants_proxy; /* HEAD: a PROXY header comes first */
+        uint16_t watched; /* EPOLL bits; 0 = not in the poller yet */
         struct wheel_timer timer;
         struct block *block; /* input in the making; NULL = none */
         struct conn_name *name;
@@ -87,8 +84,8 @@ void conn_want_write(struct worker *worker, struct conn *conn, bool wants); /* i
 void conn_set_timer(struct worker *worker, struct conn *conn, uint64_t in_ms);
 void conn_set_phase(struct worker *worker, struct conn *conn, enum conn_phase phase);
 
-/* HEAD -> SESSION: into conns[] and the roster. `name`, whose session and device are filled, is taken. False = no memory: nothing changed, `name` is the
- * caller's. */
+/* HEAD -> SESSION: into conns[] and the roster. `name`, whose session and device are filled, is
+ * taken. False = no memory: nothing changed, `name` is the caller's. */
 bool conn_enter(struct worker *worker, struct conn *conn, struct conn_name *name);
 
 /* SESSION -> FINISHING: out of conns[], and the reason counted. What else must be said can still be

@@ -26,9 +26,9 @@ void entrance_arrived(struct worker *worker, struct conn *conn, const struct add
 {
         const struct address_ranges *proxies = worker->options.proxies;
 
-        conn->guest.wants_proxy = proxies != NULL && address_ranges_hold(proxies, peer);
+        conn->wants_proxy = proxies != NULL && address_ranges_hold(proxies, peer);
         /* A proxy's own address says nothing about whose connection it is. */
-        conn->guest.place.key = conn->guest.wants_proxy ? ADDRESS_NOBODY : address_key(peer);
+        conn->place.key = conn->wants_proxy ? ADDRESS_NOBODY : address_key(peer);
 }
 
 enum proxy_status entrance_proxy(struct worker *worker, struct conn *conn, const char *at,
@@ -37,18 +37,18 @@ enum proxy_status entrance_proxy(struct worker *worker, struct conn *conn, const
         struct proxy_header header;
         enum proxy_status status = proxy_parse(at, len, &header, ret_used);
 
-        check(conn->phase == CONN_HEAD && conn->guest.wants_proxy);
+        check(conn->phase == CONN_HEAD && conn->wants_proxy);
         if (status ==
             PROXY_BAD) { /* not HTTP either, as far as we know: there is no answer to it */
                 metric_add(&m_proxy_broken, 1);
                 conn_close(worker, conn);
         } else if (status == PROXY_DONE) {
-                conn->guest.wants_proxy = false;
+                conn->wants_proxy = false;
                 if (header.family != PROXY_NO_ADDRESS) {
                         struct address address = address_of_proxy(&header);
 
-                        admission_leave(&worker->admission, &conn->guest.place); /* as nobody */
-                        conn->guest.place.key = address_key(&address);
+                        admission_leave(&worker->admission, &conn->place); /* as nobody */
+                        conn->place.key = address_key(&address);
                 }
         }
         return status;
@@ -58,13 +58,13 @@ enum proxy_status entrance_proxy(struct worker *worker, struct conn *conn, const
 
 static struct conn *conn_of(struct admission_guest *place)
 {
-        return (struct conn *)((char *)place - offsetof(struct conn, guest.place));
+        return (struct conn *)((char *)place - offsetof(struct conn, place));
 }
 
 void entrance_wait(struct worker *worker, struct conn *conn)
 {
         check(conn->phase == CONN_HEAD);
-        admission_wait(&worker->admission, &conn->guest.place,
+        admission_wait(&worker->admission, &conn->place,
                        conn->block != NULL ? ADMISSION_BEGUN : ADMISSION_SILENT, worker->now_ms);
 }
 
@@ -88,7 +88,7 @@ void entrance_make_room(struct worker *worker, struct conn *newcomer)
 
         /* Ends: each turn closes somebody, or somebody who was silent is not any more. */
         while (newcomer->phase == CONN_HEAD &&
-               (place = admission_surplus(&worker->admission, &newcomer->guest.place,
+               (place = admission_surplus(&worker->admission, &newcomer->place,
                                           worker->now_ms)) != NULL)
                 send_off(worker, place);
         if (worker->listener == NULL || !listener_is_short(worker->listener, newcomer->fd))
@@ -186,7 +186,7 @@ static enum shed why_not(struct worker *worker, const struct conn *conn,
         if (listener_is_short(worker->listener, conn->fd))
                 return SHED_DESCRIPTORS;
         switch (
-            admission_enter(&worker->admission, conn->guest.place.key, is_known, worker->now_ms)) {
+            admission_enter(&worker->admission, conn->place.key, is_known, worker->now_ms)) {
         case ADMISSION_TOO_FAST:
                 return SHED_RATE;
         case ADMISSION_TOO_MANY:
@@ -204,7 +204,7 @@ void entrance_let_in(struct worker *worker, struct conn *conn, const struct door
         enum shed why = why_not(worker, conn, verdict);
 
         if (why == SHED_KINDS) {
-                const uint64_t key = conn->guest.place.key;
+                const uint64_t key = conn->place.key;
 
                 if (session_io_upgrade(worker, conn, verdict)) {
                         metric_set(&m_admission_rate, admission_rate(&worker->admission));

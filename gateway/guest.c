@@ -364,7 +364,7 @@ static void consume(struct worker *worker, struct conn *conn, const char *at, si
         size_t scanned = block != NULL ? block->head.scanned : 0;
 
         conn->block = NULL;
-        if (conn->guest.wants_proxy && !skip_proxy(worker, conn, &at, &len)) {
+        if (conn->wants_proxy && !skip_proxy(worker, conn, &at, &len)) {
                 if (conn->phase == CONN_HEAD)
                         keep(worker, conn, block, at, len, 0);
                 else

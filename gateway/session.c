@@ -9,7 +9,7 @@
 
 #include "base/check.h"
 
-_Static_assert(sizeof(struct session) == 64, "the account of memory in DESIGN.md says so");
+_Static_assert(sizeof(struct session) == 48, "the account of memory in DESIGN.md says so");
 _Static_assert(LIFETIME_LEAVING_MS == SESSION_RECYCLE_MS + SESSION_LEAVE_WAIT_MS,
                "who is told before a window has left when it begins");
 
@@ -44,10 +44,17 @@ static struct session_action close_for(struct session *session, enum close_reaso
 /* --- joining ------------------------------------------------------------------------------------
  */
 
+/* It waits no more: what had its token has its cursor now. */
+static void take_place(struct session *session, seqno place)
+{
+        session->state = SESSION_LIVE;
+        session->has_place = true;
+        session->cursor = session->acked = place;
+}
+
 static struct session_action join_with_reset(struct session *session, enum reset_reason reason)
 {
-        session->waiting = (struct token){ .epoch = 0 };
-        session->state = SESSION_LIVE;
+        take_place(session, 0); /* void until the reset */
         session->pending_reset = (1u + reason) & 7;
         return (struct session_action){ .what = DO_HELLO, .recovered = false, .reason = reason };
 }
@@ -58,10 +65,7 @@ static struct session_action join_by_token(struct session *session, const struct
 {
         switch (ring_judge(ring, since)) {
         case RING_KEPT:
-                session->state = SESSION_LIVE;
-                session->waiting = (struct token){ .epoch = 0 };
-                session->cursor = since->seq;
-                session->acked = since->seq; /* who resumes after it has it */
+                take_place(session, since->seq); /* who resumes after it has acknowledged it */
                 session->owes_place = since->seq > 0;
                 session->is_replaying = true;
                 return (struct session_action){ .what = DO_HELLO, .recovered = true };
@@ -162,11 +166,10 @@ struct session_action session_retry(struct session *session, const struct ring *
 
 /* --- the one question ------------------------------------------------------------------------ */
 
-/* Has a place in the log. A session that leaves while it WAITS never had one. */
+/* A session that leaves while it WAITS never gets a place. */
 static bool has_joined(const struct session *session)
 {
-        return (session->state == SESSION_LIVE || session->state == SESSION_LEAVING) &&
-               session->waiting.epoch == 0;
+        return session->has_place && session->state != SESSION_CLOSED;
 }
 
 static struct session_action reset_to_head(struct session *session, const struct ring *ring,
@@ -356,7 +359,8 @@ static struct session_action take_ack(struct session *session, seqno seq, const 
 
         /* Numbers of a history that a reset is about to take back, or that was never sent here,
          * tell nothing; they may be in flight while a fork is noticed, so they are no offence. */
-        if (session->pending_reset != 0 || seq > session->cursor || seq > ring_head(ring)->seq)
+        if (!session->has_place || session->pending_reset != 0 || seq > session->cursor ||
+            seq > ring_head(ring)->seq)
                 return nothing();
         if (session->owes_place && seq <= from) {
                 /* Its place may be one that a skip led it to, past what it has to acknowledge. */
@@ -413,6 +417,8 @@ void session_pong(struct session *session)
 static struct session_action leave(struct session *session, const struct goaway *goaway,
                                    uint32_t now_ms)
 {
+        if (!session->has_place)
+                session->waiting = (struct token){ .epoch = 0 }; /* it waits no more */
         session->state = SESSION_LEAVING;
         session->leaving = goaway->reason & 7;
         session->due_ms = now_ms + goaway->max_ms + SESSION_LEAVE_WAIT_MS;

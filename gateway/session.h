@@ -37,14 +37,19 @@ enum session_state {
 #define SESSION_END_SPREAD  10    /* the end comes within the last tenth of the lifetime */
 #define SESSION_OVERLOAD_MS 10000 /* the same for goaway overload */
 
-/* 64 bytes, and millions of them. All times are ms after the node's start in 32 bits: they wrap
+/* 48 bytes, and millions of them. All times are ms after the node's start in 32 bits: they wrap
  * after 49 days, so they are compared by their signed difference. */
 struct session {
-        seqno cursor;         /* has been sent (or has begun to be sent) everything up to here */
-        seqno acked;          /* device said so, or it had them when it came; never beyond cursor */
-        struct token waiting; /* WAITING: the token that is ahead of us; else epoch 0 */
-        uint32_t due_ms;      /* next thing the timer is for */
-        uint32_t ends_ms;     /* end of lifetime, perhaps moved behind a planned start */
+        union {
+                struct {              /* has_place */
+                        seqno cursor; /* has been sent (or has begun to be sent) all up to here */
+                        seqno acked;  /* device said so, or it had them when it came; never beyond
+                                         cursor */
+                };
+                struct token waiting; /* WAITING: the token that is ahead of us */
+        };
+        uint32_t due_ms;       /* next thing the timer is for */
+        uint32_t ends_ms;      /* end of lifetime, perhaps moved behind a planned start */
         uint32_t next_ping_ms; /* when the next ping is due */
         uint32_t bucket_ms;    /* token bucket: when it was last filled */
         uint8_t state, encoding, bucket;
@@ -61,6 +66,7 @@ struct session {
         bool
             owes_skip : 1; /* the entry at the cursor was not for it, and it has not been told so */
         bool is_replaying : 1; /* resumed, and has not had all that was there since */
+        bool has_place : 1;    /* of the log, or will by a reset: its token has been judged */
 };
 
 struct session_config {                  /* one per worker, shared by its sessions */
