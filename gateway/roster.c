@@ -1,6 +1,10 @@
 /* gateway/roster.c -- linear probing; who goes is followed up by those it had pushed on (Knuth, The
  * Art of Computer Programming 3, 6.4, algorithm R), so there are no tombstones to sweep. A row has
- * its whole hash: growing and moving up look at no session. */
+ * its whole hash: growing and moving up look at no session.
+ *
+ * The hash as a fraction of 2^32 is the home as a fraction of the table (Lemire, "Fast random integer
+ * generation in an interval", 2019), so that a table may have any size. And hashes that follow each
+ * other have homes that do: growing reads one table and writes the other from front to back. */
 #include "gateway/roster.h"
 
 #include <stdlib.h>
@@ -67,12 +71,18 @@ uint32_t roster_hash(const struct roster *roster, const char *device)
 
 static uint32_t home(const struct roster *roster, uint32_t hash)
 {
-        return hash & (roster->size - 1);
+        return (uint32_t)((uint64_t)hash * roster->size >> 32);
 }
 
 static uint32_t after(const struct roster *roster, uint32_t i)
 {
-        return (i + 1) & (roster->size - 1);
+        return i + 1 < roster->size ? i + 1 : 0;
+}
+
+/* Rows from `from` on to `to`, which may lie beyond the table's end. */
+static uint32_t distance(const struct roster *roster, uint32_t from, uint32_t to)
+{
+        return to >= from ? to - from : to + (roster->size - from);
 }
 
 /* There is a free row. */
@@ -89,7 +99,7 @@ static bool grow(struct roster *roster)
 {
         struct roster larger = *roster;
 
-        larger.size = roster->size > 0 ? roster->size * 2 : FIRST_SIZE;
+        larger.size = roster->size > 0 ? roster->size + roster->size / 4 : FIRST_SIZE;
         larger.rows = malloc(larger.size * sizeof(*larger.rows));
         if (larger.rows == NULL)
                 return false;
@@ -149,8 +159,8 @@ void roster_remove(struct roster *roster, uint32_t hash, uint32_t slot)
              i = after(roster, i)) {
                 uint32_t begins = home(roster, roster->rows[i].hash);
 
-                /* May it stand in the hole? Not if its home lies behind the hole, cyclically. */
-                if (((i - begins) & (roster->size - 1)) < ((i - hole) & (roster->size - 1)))
+                /* May it stand in the hole? Not if its home lies behind the hole. */
+                if (distance(roster, begins, i) < distance(roster, hole, i))
                         continue;
                 roster->rows[hole] = roster->rows[i];
                 hole = i;
@@ -161,11 +171,13 @@ void roster_remove(struct roster *roster, uint32_t hash, uint32_t slot)
 
 bool roster_next(const struct roster *roster, uint32_t hash, uint32_t *walk, uint32_t *ret_slot)
 {
+        uint32_t at;
+
         if (roster->size == 0)
                 return false;
-        for (;;) {
-                const struct roster_row *row =
-                    &roster->rows[(home(roster, hash) + *walk) & (roster->size - 1)];
+        at = home(roster, hash) + *walk; /* there is a free row before it comes round */
+        for (at -= at >= roster->size ? roster->size : 0;; at = after(roster, at)) {
+                const struct roster_row *row = &roster->rows[at];
 
                 if (row->slot == ROSTER_FREE)
                         return false;

@@ -1,8 +1,9 @@
 /* gateway/roster.h -- which of a worker's sessions has which device id: an open-addressing table of
  * 8 bytes a row, which holds a hash of the id and the session's place in conns[]. The ids
  * themselves lie with the sessions, so whoever looks somebody up compares them: several rows may
- * have one hash. At most three rows in four are taken, and the table doubles then: 10.7 to 21.3
- * bytes a session. It does not shrink, as conns[] does not.
+ * have one hash. At most three rows in four are taken, and the table grows by a quarter then: 10.7
+ * to 13.3 bytes a session, and each row is moved about four times while a table fills. It does
+ * not shrink, as conns[] does not.
  *
  * The hash is keyed (SipHash-1-3), for devices choose their ids: without the key nobody can choose
  * ten thousand that stand in each other's way.
@@ -25,7 +26,7 @@ struct roster_row {
 
 struct roster {
         struct roster_row *rows; /* NULL until the first session */
-        uint32_t size;           /* rows, a power of two */
+        uint32_t size;           /* rows */
         uint32_t n;              /* rows taken */
         uint64_t secret[2];
 };
