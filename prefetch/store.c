@@ -143,8 +143,19 @@ static bool transaction_is_good(struct op *op, const struct redis_reply *reply, 
 
 /* --- drafts in ----------------------------------------------------------------------------- */
 
+static const char too_many[] = "an event has at most 20000 cohorts";
+
+/* At `i` of the answer: how many drafts there are, how many current rows, and whether the cohort is
+ * among these. A cohort that is new to a full set of current ones is too many as well. */
+static bool is_too_many(const struct redis_reply *reply, size_t i, int64_t drafts_more)
+{
+        return redis_integer(redis_at(reply, i)) + drafts_more > BUNDLE_COHORTS_MAX ||
+               (redis_integer(redis_at(reply, i + 1)) >= BUNDLE_COHORTS_MAX &&
+                redis_integer(redis_at(reply, i + 2)) == 0);
+}
+
 /* Over the limit is only known once the row is in: counting first would let two writers pass
- * together. A cohort that is new to a full set of current ones is too many as well. */
+ * together. */
 static void on_draft_written(struct op *op, const struct redis_reply *reply)
 {
         enum err err;
@@ -154,18 +165,53 @@ static void on_draft_written(struct op *op, const struct redis_reply *reply)
                 op->done(op->owner, err, why);
                 return;
         }
-        if (redis_integer(redis_at(reply, 2)) > BUNDLE_COHORTS_MAX ||
-            (redis_integer(redis_at(reply, 3)) >= BUNDLE_COHORTS_MAX &&
-             redis_integer(redis_at(reply, 4)) == 0)) {
+        if (is_too_many(reply, 2, 0)) {
                 const char *const argv[] = { "HDEL", op->key, op->row.cohort };
 
                 if (redis_command(op->redis, NULL, NULL, 3, argv, NULL) != OK)
                         log_warn("PREFETCH-DRAFT-LEFT", "event=%s cohort=%s", op->event,
                                  op->row.cohort);
-                op->done(op->owner, ERR_TOO_LARGE, "an event has at most 20000 cohorts");
+                op->done(op->owner, ERR_TOO_LARGE, too_many);
                 return;
         }
         op->done(op->owner, OK, "");
+}
+
+static void on_draft_checked(struct op *op, const struct redis_reply *reply)
+{
+        enum err err;
+        const char *why;
+
+        if (!transaction_is_good(op, reply, 4, &err, &why))
+                op->done(op->owner, err, why);
+        else if (is_too_many(reply, 1, redis_integer(redis_at(reply, 0)) == 0))
+                op->done(op->owner, ERR_TOO_LARGE, too_many);
+        else
+                op->done(op->owner, OK, "");
+}
+
+enum err store_check_draft(struct redis *redis, const char *ns, const char *event,
+                           const char *cohort, store_done_fn *done, void *owner)
+{
+        char bundles_key[KEY_MAX + 1];
+        struct op *op = op_create(redis, event, owner);
+
+        if (op == NULL)
+                return ERR_NOMEM;
+        op->done = done;
+        op->finish = on_draft_checked;
+        key_format(op->key, ns, KEY_DRAFTS, event);
+        key_format(bundles_key, ns, KEY_BUNDLES, event);
+        const struct step steps[] = {
+                step_of("MULTI", NULL, NULL, NULL),
+                step_of("HEXISTS", op->key, cohort, NULL),
+                step_of("HLEN", op->key, NULL, NULL),
+                step_of("HLEN", bundles_key, NULL, NULL),
+                step_of("HEXISTS", bundles_key, cohort, NULL),
+                step_of("EXEC", NULL, NULL, NULL),
+        };
+
+        return run(op, steps, countof(steps));
 }
 
 enum err store_put_draft(struct redis *redis, const char *ns, const char *event,

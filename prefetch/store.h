@@ -22,6 +22,9 @@ typedef void store_body_fn(void *owner, enum err err, struct blob *body);       
 must_check enum err store_put_draft(struct redis *redis, const char *ns, const char *event,
                                     const struct bundle_row *row, const void *body, store_done_fn *done,
                                     void *owner);
+/* Would a draft of this cohort be taken? OK, or as above; ERR_TIMEOUT: not known. Writes nothing. */
+must_check enum err store_check_draft(struct redis *redis, const char *ns, const char *event,
+                                      const char *cohort, store_done_fn *done, void *owner);
 /* The current rows, labelled with the version they really have: `version` or newer. */
 must_check enum err store_read_index(struct redis *redis, const char *ns, const char *event,
                                      uint64_t version, store_index_fn *done, void *owner);

@@ -76,10 +76,10 @@ void audit_done(struct admin *admin, const char *kind, enum audit_subject subjec
  */
 
 bool guard_read(struct admin *admin, struct httpd_request *request);
-bool guard_write(struct admin *admin, struct httpd_request *request);
-bool guard_change(struct admin *admin, struct httpd_request *request,
-                  bool *ret_dry_run); /* of an event; a dry run is refused as it would be in earnest */
-bool guard_order(struct admin *admin, struct httpd_request *request); /* a leaving node takes them, too */
+/* Of an event, or of what devices prefetch for it. A dry run is refused as it would be in earnest. */
+bool guard_change(struct admin *admin, struct httpd_request *request, bool *ret_dry_run);
+/* To a node, or for one device: taken while changes are refused, and by a node that leaves, too. */
+bool guard_order(struct admin *admin, struct httpd_request *request, bool *ret_dry_run);
 const char *guard_event(struct httpd_request *request); /* placeholder 0 as an event id, or NULL */
 
 /* --- change.c: the one way in which events are changed -----------------------------------------

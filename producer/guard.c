@@ -45,19 +45,9 @@ static bool guard_dry_run(struct httpd_request *request, bool *ret_dry_run)
         return false;
 }
 
-bool guard_order(struct admin *admin, struct httpd_request *request)
+bool guard_order(struct admin *admin, struct httpd_request *request, bool *ret_dry_run)
 {
-        struct fault fault;
-        bool dry_run;
-
-        if (!guard_read(admin, request) || !guard_dry_run(request, &dry_run))
-                return false;
-        if (!dry_run)
-                return true;
-        fault_set(&fault, 501, "not-yet", "Not in this version",
-                  "`dry_run` is only for changes of events. Nothing was done.");
-        reply_fault(request, &fault);
-        return false;
+        return guard_read(admin, request) && guard_dry_run(request, ret_dry_run);
 }
 
 static bool guard_writable(struct admin *admin, struct httpd_request *request)
@@ -72,15 +62,9 @@ static bool guard_writable(struct admin *admin, struct httpd_request *request)
         return false;
 }
 
-bool guard_write(struct admin *admin, struct httpd_request *request)
-{
-        return guard_order(admin, request) && guard_writable(admin, request);
-}
-
 bool guard_change(struct admin *admin, struct httpd_request *request, bool *ret_dry_run)
 {
-        return guard_read(admin, request) && guard_dry_run(request, ret_dry_run) &&
-               guard_writable(admin, request);
+        return guard_order(admin, request, ret_dry_run) && guard_writable(admin, request);
 }
 
 const char *guard_event(struct httpd_request *request)

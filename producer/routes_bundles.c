@@ -19,8 +19,9 @@ struct work {                   /* a PUT or a GET under way */
         char event[EVENT_ID_MAX + 1];
         struct bundle_row row; /* PUT */
         bool is_sent;          /* PUT: the draft is on its way to Redis */
+        bool dry_run;          /* PUT */
         uint64_t version;      /* GET: the event's bundle version */
-        json_t *current;       /* GET */
+        json_t *current;       /* GET: its rows; PUT: the event, for a dry run's answer */
 };
 
 static void work_free(struct work *work)
@@ -109,18 +110,31 @@ static void audit_draft(const struct work *work)
         audit_done(work->pending.admin, "draft", AUDIT_EVENT, work->event, &note);
 }
 
+/* No device hears of a draft, and the event stays as it is. */
+static void answer_dry_run(struct work *work)
+{
+        reply_view(work->pending.request, 200,
+                   json_pack("{s:b, s:s, s:i, s:i, s:O, s:o}", "dry_run", 1, "would", "draft",
+                             "devices", 0, "estimated_ms", 0, "event", work->current, "draft",
+                             view_row(&work->row)));
+}
+
 static void answer_put(struct work *work, enum err err, const char *why)
 {
         struct httpd_request *request = work->pending.request;
         json_t *view;
 
-        if (err == ERR_TIMEOUT) {
+        if (err == ERR_TIMEOUT && !work->dry_run) {
                 answer_unknown(work);
+        } else if (err == ERR_TIMEOUT) {
+                reply_redis(request, err);
         } else if (err == ERR_TOO_LARGE) {
                 httpd_reply_problem(request, 409, "limit-reached", "A limit is reached", why, NULL);
         } else if (err != OK) {
                 httpd_add_header(request, "Retry-After", "2");
                 httpd_reply_problem(request, 503, "redis-refused", "Redis refused", why, NULL);
+        } else if (work->dry_run) {
+                answer_dry_run(work);
         } else {
                 audit_draft(work);
                 view = view_row(&work->row);
@@ -143,6 +157,20 @@ static void on_stored(void *owner, enum err err, const char *why)
         work_free(work);
 }
 
+/* It would be taken, but for what only Redis knows. */
+static void check_draft(struct work *work, const struct event *event)
+{
+        const struct admin_options *options = &work->pending.admin->options;
+        enum err err = ERR_NOMEM;
+
+        work->current = view_event(event);
+        if (work->current != NULL)
+                err = store_check_draft(options->redis, options->ns, work->event, work->row.cohort,
+                                        on_stored, work);
+        if (err != OK)
+                fail(work, err);
+}
+
 static void on_event_for_put(void *owner, enum err err, const struct event *events, size_t n)
 {
         struct work *work = owner;
@@ -158,6 +186,10 @@ static void on_event_for_put(void *owner, enum err err, const struct event *even
                                     json_pack("{s:o}", "event", view_event(&events[0])));
                 pending_answered(&work->pending);
                 work_free(work);
+                return;
+        }
+        if (work->dry_run) {
+                check_draft(work, &events[0]);
                 return;
         }
         options = &work->pending.admin->options;
@@ -214,9 +246,10 @@ void routes_bundles_put(void *owner, struct httpd_request *request)
         struct bundle_row row = { 0 };
         struct fault fault;
         struct work *work;
+        bool dry_run;
         enum err err;
 
-        if (!guard_write(admin, request))
+        if (!guard_change(admin, request, &dry_run))
                 return;
         if (!read_draft(request, &row, &fault)) {
                 reply_fault(request, &fault);
@@ -226,6 +259,7 @@ void routes_bundles_put(void *owner, struct httpd_request *request)
         if (work == NULL)
                 return;
         work->row = row;
+        work->dry_run = dry_run;
         err = reader_events(admin->options.redis, admin->options.ns, work->event, on_event_for_put,
                             work);
         if (err != OK)

@@ -1,7 +1,8 @@
 /* producer/routes_devices.c -- one device: where it is, and a message for it alone. Who holds it is
  * found by fanout/courier.h; here is what comes of that in HTTP, as Zuul Push has it: 200 it is in
  * the socket, 404 the device is nowhere, 503 it may be somewhere, or takes no more at present:
- * later. */
+ * later. A dry run of a message finds the device, and leaves it alone: whether its socket has room
+ * shows only in earnest. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,11 +12,13 @@
 #include "base/rng.h"
 #include "fanout/courier.h"
 #include "producer/admin_inside.h"
+#include "producer/reach.h"
 
 struct device_question_asked {
         struct pending pending; /* first */
         struct device_query query;
         struct audit_note note; /* of a message */
+        bool dry_run;           /* of a message: the query only looks, and `message` is what it would be */
 };
 
 static void reply_later(struct httpd_request *request, const struct device_answer *answer,
@@ -69,6 +72,18 @@ static json_t *view_device(const struct device_query *query, const struct device
         return view;
 }
 
+static json_t *view_dry_run_of(const struct device_question_asked *asked,
+                               const struct device_answer *answer)
+{
+        char session[17];
+
+        snprintf(session, sizeof(session), "%016" PRIx64, answer->session);
+        return json_pack("{s:b, s:s, s:i, s:i, s:s, s:s, s:s, s:s}", "dry_run", 1, "would",
+                         "message", "devices", 1, "estimated_ms", REACH_BASE_MS, "device",
+                         asked->query.device, "node", answer->node, "session", session, "id",
+                         asked->query.message.id);
+}
+
 static void reply_silent(struct httpd_request *request, const struct device_answer *answer)
 {
         char detail[256];
@@ -82,15 +97,18 @@ static void reply_silent(struct httpd_request *request, const struct device_answ
         reply_later(request, answer, "node-silent", "A node does not answer", detail);
 }
 
-static void reply(struct httpd_request *request, const struct device_query *query,
-                  const struct device_answer *answer)
+static void reply(const struct device_question_asked *asked, const struct device_answer *answer)
 {
+        struct httpd_request *request = asked->pending.request;
+
         switch (answer->outcome) {
         case DEVICE_HERE:
-                reply_view(request, 200, view_device(query, answer));
+                reply_view(request, 200,
+                           asked->dry_run ? view_dry_run_of(asked, answer)
+                                          : view_device(&asked->query, answer));
                 break;
         case DEVICE_ABSENT:
-                reply_absent(request, query, answer);
+                reply_absent(request, &asked->query, answer);
                 break;
         case DEVICE_FULL:
                 reply_later(
@@ -124,11 +142,13 @@ static void on_answer(void *owner, const struct device_answer *answer)
 {
         struct device_question_asked *asked = owner;
 
+        /* Also if whoever asked was told before that it may have arrived. */
+        if (asked->query.what == DEVICE_MESSAGE && answer->outcome == DEVICE_HERE &&
+            asked->pending.admin != NULL)
+                audit_done(asked->pending.admin, "message", AUDIT_DEVICE, asked->query.device,
+                           &asked->note);
         if (pending_is_open(&asked->pending)) {
-                if (asked->query.what == DEVICE_MESSAGE && answer->outcome == DEVICE_HERE)
-                        audit_done(asked->pending.admin, "message", AUDIT_DEVICE,
-                                   asked->query.device, &asked->note);
-                reply(asked->pending.request, &asked->query, answer);
+                reply(asked, answer);
                 pending_answered(&asked->pending);
         }
         pending_finish(&asked->pending);
@@ -142,13 +162,23 @@ static void on_deadline(struct pending *pending)
         reply_silent(pending->request, &silent);
 }
 
+/* Without memory for what was said, the rest will do. */
+static void note_message(struct httpd_request *request, const struct device_message *message,
+                         struct audit_note *note)
+{
+        json_t *what = json_pack("{s:s, s:s}", "id", message->id, "body", message->body);
+        char *text = what != NULL ? json_dumps(what, JSON_COMPACT) : NULL;
+
+        audit_note_of(request, text, note);
+        free(text);
+        json_decref(what);
+}
+
 static void ask(struct admin *admin, struct httpd_request *request,
-                const struct device_query *query)
+                const struct device_query *query, bool dry_run)
 {
         struct device_question_asked *asked = calloc(1, sizeof(*asked));
         const struct device_answer nobody = { .outcome = DEVICE_UNKNOWN };
-        const char *body;
-        size_t len;
 
         if (asked == NULL) {
                 reply_redis(request, ERR_NOMEM);
@@ -159,10 +189,11 @@ static void ask(struct admin *admin, struct httpd_request *request,
                 return;
         }
         asked->query = *query;
-        if (query->what == DEVICE_MESSAGE) {
-                body = httpd_body(request, &len);
-                audit_note_of(request, body, &asked->note);
-        }
+        asked->dry_run = dry_run;
+        if (dry_run)
+                asked->query.what = DEVICE_LOOK;
+        if (asked->query.what == DEVICE_MESSAGE)
+                note_message(request, &query->message, &asked->note);
         if (admin->options.courier != NULL)
                 courier_ask(admin->options.courier, &asked->query, on_answer, asked);
         else
@@ -190,7 +221,7 @@ void routes_devices_show(void *owner, struct httpd_request *request)
         struct device_query query = { .what = DEVICE_LOOK };
 
         if (guard_read(owner, request) && take_device(request, &query))
-                ask(owner, request, &query);
+                ask(owner, request, &query, false);
 }
 
 static bool read_message(struct httpd_request *request, struct device_message *message,
@@ -222,12 +253,13 @@ void routes_devices_message(void *owner, struct httpd_request *request)
 {
         struct device_query query = { .what = DEVICE_MESSAGE };
         struct fault fault;
+        bool dry_run;
 
-        if (!guard_order(owner, request) || !take_device(request, &query))
+        if (!guard_order(owner, request, &dry_run) || !take_device(request, &query))
                 return;
         if (!read_message(request, &query.message, &fault)) {
                 reply_fault(request, &fault);
                 return;
         }
-        ask(owner, request, &query);
+        ask(owner, request, &query, dry_run);
 }

@@ -2,7 +2,7 @@
  * devices away and to end. Decides what the order says from what is known of the fleet
  * (fanout/order.h), and answers with what will happen; the node acts by itself, this one at once,
  * another when it reads the order, within a second. Asked twice is asked once: who drains already
- * is answered as it is, and goes on. */
+ * is answered as it is, and goes on. A dry run gets the same answer, and nobody is told. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +19,7 @@ struct draining {
         struct pending pending; /* first */
         char name[NODE_NAME_MAX + 1];
         struct order order; /* rate 0 until it is known */
+        bool dry_run;
         json_t *answer;
 };
 
@@ -144,6 +145,18 @@ static json_t *describe(const struct draining *draining, const struct presence *
         return made;
 }
 
+/* Who drains already would be told nothing. */
+static void answer_dry_run(struct draining *draining)
+{
+        const json_t *told_ms = json_object_get(draining->answer, "told_ms");
+
+        (void)json_object_set_new(draining->answer, "dry_run", json_true());
+        (void)json_object_set_new(draining->answer, "would", json_string("drain"));
+        (void)json_object_set_new(draining->answer, "estimated_ms",
+                                  json_integer(json_integer_value(told_ms)));
+        reply_view(draining->pending.request, 200, json_incref(draining->answer));
+}
+
 /* False: answered, or given up. */
 static bool decide(struct draining *draining, const struct presence *nodes, size_t n)
 {
@@ -167,9 +180,12 @@ static bool decide(struct draining *draining, const struct presence *nodes, size
                 if (order->rate == 0)
                         order->rate = order_rate(node->devices, others, order->within_ms);
                 draining->answer = describe(draining, node, others, room, already);
-                if (draining->answer != NULL && !already)
+                if (draining->answer != NULL && !already && !draining->dry_run)
                         return true;
-                reply_view(draining->pending.request, 202, json_incref(draining->answer));
+                if (draining->dry_run)
+                        answer_dry_run(draining);
+                else
+                        reply_view(draining->pending.request, 202, json_incref(draining->answer));
         }
         pending_answered(&draining->pending);
         return false;
@@ -256,9 +272,10 @@ void routes_drain_node(void *owner, struct httpd_request *request)
         struct draining *draining;
         struct order order = { 0 };
         struct fault fault;
+        bool dry_run;
         enum err err;
 
-        if (!guard_order(admin, request))
+        if (!guard_order(admin, request, &dry_run))
                 return;
         if (!read_body(request, &order, &fault)) {
                 reply_fault(request, &fault);
@@ -274,6 +291,7 @@ void routes_drain_node(void *owner, struct httpd_request *request)
                 return;
         }
         draining->order = order;
+        draining->dry_run = dry_run;
         /* What cannot be a node's name is nobody's: the list of known ones is the answer. */
         strcpy(draining->name, name_is_valid(name, strlen(name), NODE_NAME_MAX) ? name : "?");
         err = presence_read(admin->options.redis, admin->options.ns, clock_wall_ms(), on_nodes,
