@@ -1,6 +1,5 @@
 /* The follower's core: what it does with each input. What it makes of many at random is
  * test_follower_model.c's question. */
-
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
