@@ -14,26 +14,23 @@
 
 #include <event2/event.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "base/metrics.h"
 #include "fanout/event.h"
 #include "fanout/fanout_metrics.h"
-#include "fanout/presence.h"
 #include "fanout/releaser.h"
 #include "fanout/reporter.h"
 #include "fanout/ring.h"
 #include "gateway/devices.h"
-#include "gateway/crowd.h"
 #include "gateway/gateway_metrics.h"
+#include "gateway/herald.h"
 #include "gateway/listener.h"
 #include "gateway/worker.h"
 #include "prefetch/census.h"
 #include "prefetch/loader.h"
 
-#define TICK_MS      100 /* how soon readiness is noticed */
-#define LEAVING_EVERY_MS 250 /* presence of a node that drains: somebody looks on */
+#define TICK_MS 100 /* how soon readiness is noticed */
 /* Descriptors that are not for devices: Redis, admin, files, guests. */
 #define FDS_RESERVED LISTENER_FDS_FOR_GUESTS
 
@@ -48,17 +45,12 @@ struct node {
         struct devices *devices; /* by id, here and at other nodes */
         struct census *census;
         _Atomic uint64_t expected; /* devices of the fleet for each worker here; 0 = not known */
-        int64_t started; /* Unix ms */
-        uint64_t room;   /* devices it can hold */
+        struct herald *herald;     /* says what this node is */
         struct worker **workers;
         unsigned n_workers;
-        struct crowd *crowd; /* the sorts of devices that are here */
         struct event *tick;
-        uint64_t next_presence_ms;
-        int64_t leaves; /* Unix ms; 0 = it stays */
-        bool ended;
         struct node_callbacks callbacks;
-        bool was_ready, destroying;
+        bool was_ready;
 };
 
 static struct metric m_ready =
@@ -99,14 +91,6 @@ static void on_confirmed(void *owner)
                 worker_confirmed(node->workers[i]);
 }
 
-static void on_presence(void *owner, const struct redis_reply *reply)
-{
-        struct node *node = owner;
-
-        if (!node->destroying)
-                primary_heard(node->primary, reply);
-}
-
 static void on_counted(void *owner, const struct window_fleet *fleet)
 {
         struct node *node = owner;
@@ -128,73 +112,12 @@ static void on_roll(void *owner, struct worker_roll *roll)
         devices_roll(((struct node *)owner)->devices, roll);
 }
 
-/* The same order is read until it is void: whoever acts on it knows whether it does so already. */
-static void on_order(void *owner, const struct redis_reply *reply)
-{
-        struct node *node = owner;
-        struct order order;
-
-        if (node->destroying || !order_parse(reply, &order))
-                return;
-        if (order_holds(&order, node->started, clock_wall_ms()))
-                node->callbacks.on_order(node->callbacks.owner, &order);
-}
-
-static void read_order(struct node *node)
-{
-        if (order_read(primary_redis(node->primary), node->options->ns, node->options->name,
-                       on_order, node) != OK)
-                log_debug("PRESENCE-SKIPPED", "why=redis-away"); /* the next time */
-}
-
 static void on_audiences(void *owner, unsigned index, const struct presence_audience *rows,
                          size_t n, uint64_t others)
 {
         struct node *node = owner;
 
-        crowd_take(node->crowd, index, rows, n, others);
-}
-
-/* Workers tell theirs at the same time: the one that takes longest tells when all are told. */
-static double us_per_device(const struct node *node)
-{
-        double longest_us = 0;
-        uint64_t devices = 0;
-
-        for (unsigned i = 0; i < node->n_workers; i++) {
-                uint64_t its = worker_devices(node->workers[i]);
-                double us = (double)its * worker_ns_per_device(node->workers[i]) / 1000;
-
-                devices += its;
-                if (us > longest_us)
-                        longest_us = us;
-        }
-        return devices > 0 ? longest_us / (double)devices : 0;
-}
-
-static void write_presence(struct node *node)
-{
-        struct snapshot *snapshot = follower_snapshot(node->follower);
-        struct presence mine = { .devices = node_devices(node),
-                                 .seq = snapshot ? snapshot_token(snapshot)->seq : 0,
-                                 .started = node->started,
-                                 .room = node->room,
-                                 .leaves = node->leaves,
-                                 .ended = node->ended,
-                                 .us_per_device = us_per_device(node),
-                                 .seen = clock_wall_ms() };
-
-        mine.n_audiences = crowd_sum(node->crowd, &mine.audiences, &mine.other_devices);
-        for (unsigned i = 0; i < node->n_workers; i++)
-                worker_ask_audiences(node->workers[i]); /* for the next one */
-
-        strcpy(mine.name, node->options->name);
-        snprintf(mine.listen, sizeof(mine.listen), "%.56s:%u", node->options->listen.host,
-                 node_port(node));
-        snprintf(mine.version, sizeof(mine.version), "%s", KICKOFF_VERSION);
-        if (presence_write(primary_redis(node->primary), node->options->ns, &mine, on_presence,
-                           node) != OK)
-                log_debug("PRESENCE-SKIPPED", "why=redis-away");
+        herald_audiences(node->herald, index, rows, n, others);
 }
 
 /* Of the worker that sheds most, and has most of each gauge. */
@@ -238,12 +161,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
                 }
         }
         node->was_ready = ready;
-        if (clock_mono_ms() >= node->next_presence_ms) {
-                node->next_presence_ms =
-                    clock_mono_ms() + (node->leaves ? LEAVING_EVERY_MS : PRESENCE_EVERY_MS);
-                write_presence(node);
-                read_order(node);
-        }
+        herald_tick(node->herald);
 }
 
 static uint64_t device_limit(const struct options *options)
@@ -304,6 +222,7 @@ static unsigned roll_share(unsigned workers)
 static enum err start_workers(struct node *node, const char **ret_why)
 {
         const struct options *options = node->options;
+        const uint64_t room = device_limit(options);
         struct worker_options w = {
                 .host = options->listen.host,
                 .port = options->listen.port,
@@ -335,8 +254,7 @@ static enum err start_workers(struct node *node, const char **ret_why)
                 return ERR_IO;
         }
         strcpy(w.node, options->name);
-        node->room = device_limit(options);
-        w.max_devices = node->room / options->workers;
+        w.max_devices = room / options->workers;
         if (w.max_devices == 0)
                 w.max_devices = 1;
         node->workers = calloc(options->workers, sizeof(*node->workers));
@@ -353,6 +271,7 @@ static enum err start_workers(struct node *node, const char **ret_why)
                 /* With port 0 the first worker finds a free one, the others join it there. */
                 w.port = worker_port(node->workers[0]);
         }
+        herald_workers(node->herald, node->workers, node->n_workers, room);
         return OK;
 }
 
@@ -383,7 +302,6 @@ enum err node_create(struct event_base *base, const struct options *options,
                 return ERR_NOMEM;
         node->options = options;
         node->callbacks = *callbacks;
-        node->started = clock_wall_ms();
         metrics_register(metrics, countof(metrics));
         if (drop)
                 f.drop_every = (unsigned)atoi(drop);
@@ -393,6 +311,13 @@ enum err node_create(struct event_base *base, const struct options *options,
                                       &node->releaser);
         if (err == OK)
                 err = follower_create(base, &f, &from_log, &node->follower);
+        if (err == OK)
+                err = herald_create(&(struct herald_options){ .options = options,
+                                                              .primary = node->primary,
+                                                              .follower = node->follower,
+                                                              .on_order = callbacks->on_order,
+                                                              .owner = callbacks->owner },
+                                    &node->herald);
         if (err != OK)
                 goto fail;
         err = loader_create(base, follower_redis(node->follower), options->ns, &node->loader);
@@ -401,7 +326,8 @@ enum err node_create(struct event_base *base, const struct options *options,
         err = mailbox_create(base, node, &node->mailbox);
         if (err == OK)
                 err = reporter_create(base, primary_redis(node->primary), options->ns,
-                                      options->name, node->started, &node->reporter);
+                                      options->name, herald_started(node->herald),
+                                      &node->reporter);
         if (err != OK)
                 goto fail;
         err = census_create(base, primary_redis(node->primary), options->ns, on_counted, node,
@@ -417,9 +343,6 @@ enum err node_create(struct event_base *base, const struct options *options,
                                        .lifetime_ms = options->lifetime_ms,
                                        .mailbox = node->mailbox },
             &node->devices);
-        if (err != OK)
-                goto fail;
-        err = crowd_create(options->workers, &node->crowd);
         if (err != OK)
                 goto fail;
         err = start_workers(node, ret_why);
@@ -443,7 +366,8 @@ void node_destroy(struct node *node)
 {
         if (!node)
                 return;
-        node->destroying = true; /* answers still due find nothing below */
+        if (node->herald)
+                herald_stop(node->herald); /* answers still due find nothing below */
         if (node->tick)
                 event_free(node->tick);
         if (node->devices)
@@ -453,7 +377,6 @@ void node_destroy(struct node *node)
         free(node->workers);
         mailbox_destroy(node->mailbox); /* what still waits in it goes to reporter and devices */
         devices_destroy(node->devices);
-        crowd_destroy(node->crowd);
         reporter_destroy(node->reporter);
         census_destroy(node->census);
         if (node->loader)
@@ -462,6 +385,7 @@ void node_destroy(struct node *node)
                 follower_destroy(node->follower);
         releaser_destroy(node->releaser);
         primary_destroy(node->primary);
+        herald_destroy(node->herald);
         free(node);
 }
 
@@ -551,14 +475,12 @@ void node_drain(struct node *node, uint32_t within_ms, uint32_t over_ms)
 
 void node_set_leaving(struct node *node, int64_t until)
 {
-        node->leaves = until;
-        write_presence(node);
+        herald_leave(node->herald, until);
 }
 
 void node_say_ended(struct node *node)
 {
-        node->ended = true;
-        write_presence(node);
+        herald_end(node->herald);
 }
 
 bool node_is_empty(const struct node *node)
