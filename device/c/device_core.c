@@ -151,7 +151,7 @@ int64_t device_core_offset_ms(const struct device_core *core, struct device_now 
 {
         int64_t ahead_ms;
 
-        if (!device_time_ahead(core, now.mono_ms, &ahead_ms))
+        if (!offset_ahead(&core->offset, now.mono_ms, &ahead_ms))
                 return 0;
         return ahead_ms + (int64_t)now.mono_ms - now.wall_ms;
 }

@@ -29,6 +29,7 @@
 #include "device/c/kickoff_device.h"
 #include "proto/close.h"
 #include "proto/message.h"
+#include "proto/offset.h"
 
 #define DEVICE_CORE_BACKOFF_MIN_MS  500u
 #define DEVICE_CORE_BACKOFF_MAX_MS  30000u
@@ -41,8 +42,7 @@
 #define DEVICE_CORE_SILENCE_EXTRA_MS   5000u   /* dead after 2 x ping_s + this without a byte */
 #define DEVICE_CORE_TIME_BURST         3u      /* time requests soon after each hello ... */
 #define DEVICE_CORE_TIME_EVERY_MS      600000u /* ... and then one in this time, +-10 % */
-#define DEVICE_CORE_TIME_WAIT_MS       10000u  /* an answer that took longer says nothing */
-#define DEVICE_CORE_SAMPLES            8u
+#define DEVICE_CORE_TIME_GAP_MS        1000u   /* between the first ones */
 #define DEVICE_CORE_TAGS               8u /* of the newest signals, to tell a repeat from a fork */
 #define DEVICE_CORE_MISSES             3u /* WebSockets that reached somebody but no hello: then the stream */
 #define DEVICE_CORE_LINKS              2u
@@ -72,12 +72,6 @@ struct device_next {             /* the successor, while has_next */
         struct token since;      /* what it was asked for with */
         enum device_way way;
         bool reached;
-};
-
-struct device_sample {    /* one answered `time` request */
-        int64_t ahead_ms; /* node's wall clock minus our monotonic clock, which no one sets */
-        uint32_t rtt_ms;
-        uint64_t taken_ms; /* monotonic */
 };
 
 struct device_core { /* read it freely; only device_core.c writes it */
@@ -119,13 +113,7 @@ struct device_core { /* read it freely; only device_core.c writes it */
 
         uint64_t time_ms; /* when the next `time` request goes out */
         unsigned time_sent;
-        bool time_open; /* one is on its way: t0 and the monotonic time it left */
-        int64_t time_t0;
-        uint64_t time_left_ms;
-        struct device_sample samples[DEVICE_CORE_SAMPLES];
-        unsigned n_samples, next_sample;
-        bool has_hello_clock; /* a first guess, good until the first sample */
-        int64_t hello_ahead_ms;
+        struct offset offset;
 };
 
 enum device_input_kind {

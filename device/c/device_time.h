@@ -1,7 +1,5 @@
-/* device/c/device_time.h -- the clock part of device_core: when to ask the node for its time, and
- * what to make of the answers. The arithmetic is that of NTP's clock filter (RFC 5905 section 10):
- * of the last eight samples the one with the smallest round trip is the one with the smallest
- * error, an old sample losing worth by the rate at which clocks drift. Pure, as device_core. */
+/* device/c/device_time.h -- the clock part of device_core: when to ask the node for its time. What the
+ * answers are worth is reckoned in proto/offset.h. Pure, as device_core. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,5 +15,3 @@ void device_time_pause(struct device_core *core);
 struct time_sync device_time_ask(struct device_core *core, struct device_now now);
 void device_time_answer(struct device_core *core, const struct time_sync *answer,
                         struct device_now now);
-/* Node's wall clock minus our monotonic clock. False before the first hello. */
-bool device_time_ahead(const struct device_core *core, uint64_t mono_ms, int64_t *ret_ahead_ms);

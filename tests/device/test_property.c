@@ -75,7 +75,7 @@ static void play_message(struct world *w)
                 break;
         case MESSAGE_TIME:
                 message.time.has_t1 = rng_below(&w->rng, 8) != 0;
-                message.time.t0 = w->d.core.time_t0;
+                message.time.t0 = w->d.core.offset.t0;
                 break;
         default:
                 break;

@@ -95,8 +95,8 @@ Test(device_time, ignores_answers_it_did_not_ask_for_or_that_took_too_long)
 
         start_live(&d, 41);
         hear(&d, &answer);
-        cr_assert(eq(int, d.core.n_samples, 0));
+        cr_assert(eq(int, d.core.offset.n, 0));
         d.core.ping_ms = 0;
         exchange(&d, 300, 11000, 11000);
-        cr_assert(eq(int, d.core.n_samples, 0));
+        cr_assert(eq(int, d.core.offset.n, 0));
 }
