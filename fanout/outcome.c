@@ -82,8 +82,13 @@ void outcome_refuse(struct submit *submit, enum err err, unsigned legal, const c
 
 void outcome_refuse_full(struct submit *submit)
 {
-        outcome_refuse(submit, ERR_TOO_LARGE, 0,
-                       "there are as many events as fit: no more can be created");
+        char why[sizeof(submit->outcome.refusal.why)];
+
+        snprintf(why, sizeof(why),
+                 "there are %d events, as many as a namespace holds, those that are over included: "
+                 "reopen one of these with a new starts_at, or use another namespace",
+                 EVENTS_MAX);
+        outcome_refuse(submit, ERR_TOO_LARGE, 0, why);
 }
 
 void outcome_refuse_nodrafts(struct submit *submit)

@@ -15,7 +15,7 @@
 #define REQUEST_KEY_MAX 128
 #define TITLE_MAX       256 /* bytes of UTF-8 */
 #define STAGES_MAX      32  /* stages of one event */
-#define EVENTS_MAX      1024 /* events that are not forgotten, in one namespace */
+#define EVENTS_MAX      1024 /* events of one namespace, those that are over included */
 
 #define COHORT_DEFAULT  "default"
 

@@ -509,17 +509,33 @@ Test(writer, twenty_writers_at_once_make_numbers_without_a_hole)
         fixture_stop(&f);
 }
 
-Test(writer, a_create_beyond_the_limit_is_refused_and_changes_nothing)
+Test(writer, as_many_events_as_fit_are_created_and_one_more_is_told_what_to_do)
 {
         struct fixture f = fixture_start();
+        struct change reopen = fixture_change("the-last", COMMAND_REOPEN);
         struct result result;
+        char *there;
 
         test_redis_do(f.server, "EVAL",
-                      "for i = 1, 1024 do redis.call('HSET', KEYS[1], 'e' .. i, '{}') end return 1",
+                      "for i = 1, 1023 do redis.call('HSET', KEYS[1], 'e' .. i, '{}') end return 1",
                       "1", "{" NS "}:events", NULL);
+        result = fixture_create(&f, "the-last");
+        cr_assert(eq(int, result.outcome.kind, OUTCOME_COMMITTED), "%s", result.why);
         result = fixture_create(&f, "one-too-many");
         cr_assert(eq(int, result.outcome.kind, OUTCOME_REFUSED));
         cr_assert(eq(int, result.outcome.refusal.err, ERR_TOO_LARGE));
+        cr_assert(strstr(result.outcome.refusal.why, "1024") != NULL);
+        cr_assert(strstr(result.outcome.refusal.why, "reopen") != NULL);
+        cr_assert(strstr(result.outcome.refusal.why, "another namespace") != NULL, "it is whole");
+        there = test_redis_ask(f.server, "HLEN", "{" NS "}:events", NULL);
+        cr_assert(eq(str, there, "1024"));
+        free(there);
+        /* What is there is changed as ever, and its place can be used again. */
+        fixture_command(&f, "the-last", COMMAND_CANCEL);
+        reopen.command.has_starts_at = true;
+        reopen.command.starts_at = TEST_NOW + 7200000;
+        result = fixture_do(&f, &reopen);
+        cr_assert(eq(int, result.outcome.kind, OUTCOME_COMMITTED), "%s", result.why);
         fixture_stop(&f);
 }
 

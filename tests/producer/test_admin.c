@@ -52,6 +52,30 @@ Test(admin, a_whole_life_from_announcement_to_end)
         expect_signals("6");
 }
 
+Test(admin, a_namespace_that_is_full_says_what_to_do_and_a_dry_run_says_the_same)
+{
+        test_redis_do(api.server, "EVAL",
+                      "for i = 1, 1023 do redis.call('HSET', KEYS[1], 'e' .. i, '{}') end return 1",
+                      "1", "{" NS "}:events", NULL);
+        EXPECT_STATUS(post("/v1/events?dry_run=1", CUP), 200);
+        create_cup();
+        EXPECT_STATUS(
+            post("/v1/events",
+                 "{\"id\":\"more\",\"title\":\"t\",\"starts_at\":\"2031-01-01T00:00:00Z\"}"),
+            409);
+        EXPECT_MEMBER("type", "/problems/limit-reached");
+        EXPECT_MEMBER("detail",
+                      "there are 1024 events, as many as a namespace holds, those that are over "
+                      "included: reopen one of these with a new starts_at, or use another namespace");
+        EXPECT_STATUS(
+            post("/v1/events?dry_run=1",
+                 "{\"id\":\"more\",\"title\":\"t\",\"starts_at\":\"2031-01-01T00:00:00Z\"}"),
+            409);
+        EXPECT_MEMBER("type", "/problems/limit-reached");
+        EXPECT_STATUS(post("/v1/events/cup/refresh", ""), 200);
+        expect_signals("2");
+}
+
 /* --- delivery report ------------------------------------------------------------------------ */
 
 /* As node `field` would write it: 3 connected, all written after 40 ms, 2 acked. */

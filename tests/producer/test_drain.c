@@ -83,7 +83,7 @@ Test(drain, what_cannot_be_is_refused_and_says_why)
         EXPECT_STATUS(post("/v1/nodes/n2/drain", "{\"rate\":0}"), 400);
         EXPECT_STATUS(post("/v1/nodes/n2/drain", "{\"rate\":\"7\"}"), 400);
         EXPECT_STATUS(post("/v1/nodes/n2/drain", "{\"force\":true}"), 400);
-        EXPECT_STATUS(post("/v1/nodes/n2/drain?dry_run=1", ""), 501);
+        EXPECT_STATUS(post("/v1/nodes/n2/drain?dry_run=yes", ""), 400);
         EXPECT_STATUS(get("/v1/nodes/n2/drain"), 405);
 }
 
