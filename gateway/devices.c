@@ -92,8 +92,7 @@ static void ask_here(void *owner, const struct device_query *query, uint64_t num
         }
 }
 
-/* --- the registry ------------------------------------------------------------------------------
- */
+/* --- the registry ----------------------------------------------------------------------------- */
 
 /* The registry says that a device of ours came later elsewhere. Its times may be off by as long as
  * a command was under way, and the session may have gone; so before `replaced` sends anybody away
@@ -291,8 +290,7 @@ static void on_up(void *owner)
                 worker_go_on(devices->workers[i], true);
 }
 
-/* --- beginning and end -------------------------------------------------------------------------
- */
+/* --- beginning and end ------------------------------------------------------------------------ */
 
 enum err devices_create(const struct devices_options *options, struct devices **ret_devices)
 {

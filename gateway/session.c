@@ -41,8 +41,7 @@ static struct session_action close_for(struct session *session, enum close_reaso
         return (struct session_action){ .what = DO_CLOSE, .close = reason };
 }
 
-/* --- joining ------------------------------------------------------------------------------------
- */
+/* --- joining ---------------------------------------------------------------------------------- */
 
 /* It waits no more: what had its token has its cursor now. */
 static void take_place(struct session *session, seqno place)

@@ -21,8 +21,7 @@
 
 #define KEY "dGhlIHNhbXBsZSBub25jZQ=="
 
-/* --- the worker --------------------------------------------------------------------------------
- */
+/* --- the worker ------------------------------------------------------------------------------- */
 
 static inline struct worker_options test_worker_options(void)
 {
@@ -74,8 +73,7 @@ static inline bool test_wait_devices(const struct worker *worker, uint64_t devic
         return false;
 }
 
-/* --- the socket --------------------------------------------------------------------------------
- */
+/* --- the socket ------------------------------------------------------------------------------- */
 
 /* An interrupted connect() goes on by itself (POSIX, connect): it is over when the socket is
  * writable, and well if it holds no error. sender_destroy() in this thread may interrupt
@@ -244,8 +242,7 @@ static inline void test_install_with(struct worker *worker, seqno base, seqno he
         snapshot_unref(snapshot);
 }
 
-/* --- WebSocket ---------------------------------------------------------------------------------
- */
+/* --- WebSocket -------------------------------------------------------------------------------- */
 
 static inline void client_upgrade(int fd, const char *query, const char *fields)
 {

@@ -15,8 +15,7 @@
 
 #define NODES 3
 
-/* --- devices, byte by byte -----------------------------------------------------------------------
- */
+/* --- devices, byte by byte -------------------------------------------------------------------- */
 
 struct frame {
         unsigned opcode; /* RFC 6455 5.2; 8 = close, 0 = the connection ended without one */
@@ -95,8 +94,7 @@ static void must_be_replaced(int fd)
         close(fd);
 }
 
-/* --- nodes ---------------------------------------------------------------------------------------
- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 struct fleet {
         struct test_redis *redis;
@@ -172,8 +170,7 @@ static void must_hear(int fd, const char *body)
         cr_assert(eq(str, frame.bytes, expected));
 }
 
-/* --- the tests -----------------------------------------------------------------------------------
- */
+/* --- the tests -------------------------------------------------------------------------------- */
 
 static void reaches(const char *option)
 {
