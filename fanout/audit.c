@@ -30,16 +30,26 @@ static size_t fitting(const char *text, size_t len, size_t max)
         return len;
 }
 
+/* Part of U+0080 to U+009F, of which terminals take some for the beginning of a command? */
+static bool is_c1(const unsigned char *text, size_t i, size_t len)
+{
+        if (text[i] == 0xC2)
+                return i + 1 < len && text[i + 1] < 0xA0;
+        return i > 0 && text[i - 1] == 0xC2 && text[i] >= 0x80 && text[i] < 0xA0;
+}
+
 static void take_over(const char *text, char *out, size_t max)
 {
-        size_t len = text != NULL ? strlen(text) : 0;
-        bool is_utf8 = utf8_is_valid(text != NULL ? text : "", len);
+        const unsigned char *bytes = (const unsigned char *)(text != NULL ? text : "");
+        size_t len = strlen((const char *)bytes);
+        bool is_utf8 = utf8_is_valid((const char *)bytes, len);
 
-        len = fitting(text, len, max);
+        len = fitting((const char *)bytes, len, max);
         for (size_t i = 0; i < len; i++) {
-                unsigned char byte = (unsigned char)text[i];
+                unsigned char byte = bytes[i];
+                bool steers = byte < 0x20 || byte == 0x7F || is_c1(bytes, i, len);
 
-                out[i] = byte < 0x20 || byte == 0x7F || (!is_utf8 && byte > 0x7F) ? '?' : text[i];
+                out[i] = (char)(steers || (!is_utf8 && byte > 0x7F) ? '?' : byte);
         }
         out[len] = '\0';
 }
@@ -86,12 +96,13 @@ struct reading {
 
 bool audit_id_is_valid(const char *id)
 {
+        const size_t most = 19; /* digits: one more may not fit Redis' 64 bits, which it calls an error */
         size_t ms = strspn(id, "0123456789"), n;
 
-        if (ms == 0 || ms > 20 || id[ms] != '-')
+        if (ms == 0 || ms > most || id[ms] != '-')
                 return false;
         n = strspn(id + ms + 1, "0123456789");
-        return n > 0 && n <= 20 && id[ms + 1 + n] == '\0';
+        return n > 0 && n <= most && id[ms + 1 + n] == '\0';
 }
 
 static void copy(const char *text, char *out, size_t size)

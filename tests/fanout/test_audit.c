@@ -34,6 +34,9 @@ Test(audit, what_would_steer_a_terminal_or_is_no_text_is_made_harmless)
                      "?"
                      "?"));
         cr_assert(eq(str, note.body, "caf\xc3\xa9"));
+        audit_note_set(&note, "\xc2\x9b[2J", "\xc2\xa0", NULL); /* CSI in one character */
+        cr_assert(eq(str, note.who, "?" "?[2J"));
+        cr_assert(eq(str, note.from, "\xc2\xa0"));
 }
 
 Test(audit, an_entrys_id_is_two_numbers)
@@ -46,7 +49,9 @@ Test(audit, an_entrys_id_is_two_numbers)
         cr_assert(not(audit_id_is_valid("-1")));
         cr_assert(not(audit_id_is_valid("1-1 ")));
         cr_assert(not(audit_id_is_valid("(1-1")));
-        cr_assert(not(audit_id_is_valid("123456789012345678901-0")));
+        cr_assert(audit_id_is_valid("9999999999999999999-9999999999999999999"));
+        cr_assert(not(audit_id_is_valid("99999999999999999999-0"))); /* more than 64 bits */
+        cr_assert(not(audit_id_is_valid("0-99999999999999999999")));
 }
 
 static int asked(struct fixture *f, const char *command, const char *key)
@@ -56,6 +61,20 @@ static int asked(struct fixture *f, const char *command, const char *key)
 
         free(answer);
         return n;
+}
+
+Test(audit, the_trail_keeps_about_as_many_entries_as_are_promised)
+{
+        struct fixture f = fixture_start();
+
+        test_redis_do(f.server, "EVAL",
+                      "for i = 1, 100500 do redis.call('XADD', KEYS[1], i .. '-0', 'kind', 'x') end "
+                      "return 1",
+                      "1", "{" NS "}:audit", NULL);
+        cr_assert(eq(int, fixture_create(&f, "final").outcome.kind, OUTCOME_COMMITTED));
+        cr_assert(ge(int, asked(&f, "XLEN", "{" NS "}:audit"), AUDIT_KEEP));
+        cr_assert(lt(int, asked(&f, "XLEN", "{" NS "}:audit"), AUDIT_KEEP + 200));
+        fixture_stop(&f);
 }
 
 Test(audit, a_change_that_cannot_be_entered_is_not_made)
