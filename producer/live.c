@@ -335,6 +335,18 @@ static void follow(struct live *live, const struct signal *signal)
         ask_report(live);
 }
 
+/* The log is empty, perhaps for it was lost: what is told of its last signal is of no log there is. */
+static void follow_nothing(struct live *live)
+{
+        struct state *report = &live->states[REPORT];
+
+        live->has_followed = false;
+        live->n_samples = 0;
+        free(report->text);
+        report->text = NULL;
+        report->as_of = 0;
+}
+
 static void on_signals(void *owner, enum err err, struct entry *const *entries, size_t n,
                        seqno head)
 {
@@ -355,6 +367,8 @@ static void on_signals(void *owner, enum err err, struct entry *const *entries, 
                           view_signals(entries + skip, n - skip)));
         if (n > 0)
                 follow(live, &entries[n - 1]->signal);
+        else if (head == 0)
+                follow_nothing(live);
 }
 
 static void ask_signals(struct live *live)

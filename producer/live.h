@@ -4,15 +4,20 @@
  * business.
  *
  * Each message is a whole state, so nothing needs to be resumed, and a new stream begins with the
- * last of each kind: events  {events: [an event as view_event has it, with `legal`: what may be
- * done to it now]} nodes   {nodes: [...]} as GET /v1/nodes signal  {head, signals: [the newest
- * LIVE_SIGNALS, oldest first]} report  the newest signal with its delivery report as GET
- * /v1/signals/SEQ, and `curve`: {percent_step, told_ms: [...], acted_ms: [...]} (by when each
- * further percent was told, or acted; null if nobody), `samples`: [[ms since sent, written, acked],
- * ...], as far back as somebody looked on status  {now, node, ready, why_not_ready, writable,
- * why_not_writable, redis, as_of: {events, nodes, signal, report}}: when Redis last told each of
- * these, null = never. At least once a second. At most two of a kind per second; those that did not
- * change are not repeated, but for nodes and status. Control thread only. */
+ * last of each kind:
+ *
+ *   events   {events: [...]}: as view_event has them, each with `legal`: what may be done to it now
+ *   nodes    {nodes: [...]}: as GET /v1/nodes
+ *   signal   {head, signals: [...]}: the newest LIVE_SIGNALS, oldest first
+ *   report   the newest signal with its delivery report, as GET /v1/signals/SEQ, and
+ *            `curve`: {percent_step, told_ms: [...], acted_ms: [...]}, by when each further
+ *            percent was told, or acted; null if nobody; and
+ *            `samples`: [[ms since sent, written, acked], ...], as far back as somebody looked on
+ *   status   {now, node, ready, why_not_ready, writable, why_not_writable, redis,
+ *            as_of: {events, nodes, signal, report}}: when Redis last told each, null = never
+ *
+ * `status` comes at least once a second, and no more than two of a kind in one. What is as it was
+ * is not repeated. Control thread only. */
 #pragma once
 
 #include "base/check.h"
@@ -32,6 +37,5 @@ must_check enum err live_create(struct event_base *base, const struct admin_opti
                                 struct live **ret_live);
 /* Answers `request`: a stream until its reader leaves, or 503 beyond LIVE_STREAMS_MAX. */
 void live_join(struct live *live, struct httpd_request *request);
-/* After the server that its streams belong to. Reads under way may still come back. NULL is fine.
- */
+/* After the server that its streams belong to. Reads under way may come back. NULL is fine. */
 void live_destroy(struct live *live);

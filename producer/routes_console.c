@@ -32,7 +32,8 @@
         x("delivery.js", JAVASCRIPT, console_delivery_js)         \
         x("curve.js", JAVASCRIPT, console_curve_js)               \
         x("fleet.js", JAVASCRIPT, console_fleet_js)               \
-        x("audit.js", JAVASCRIPT, console_audit_js)
+        x("audit.js", JAVASCRIPT, console_audit_js)               \
+        x("device.js", JAVASCRIPT, console_device_js)
 /* clang-format on */
 
 #define DECLARE(name, type, symbol) \
@@ -53,6 +54,7 @@ static void serve(struct httpd_request *request, const char *name)
                         continue;
                 httpd_add_header(request, "Content-Security-Policy", POLICY);
                 httpd_add_header(request, "Referrer-Policy", "no-referrer");
+                httpd_add_header(request, "X-Content-Type-Options", "nosniff");
                 httpd_reply(request, 200, files[i].type, files[i].bytes, *files[i].len);
                 return;
         }

@@ -58,6 +58,7 @@ static void serve(struct httpd_request *request, const struct file *files, size_
                         continue;
                 httpd_add_header(request, "Content-Security-Policy", POLICY);
                 httpd_add_header(request, "Referrer-Policy", "no-referrer");
+                httpd_add_header(request, "X-Content-Type-Options", "nosniff");
                 httpd_reply(request, 200, files[i].type, files[i].bytes, *files[i].len);
                 return;
         }

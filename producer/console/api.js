@@ -18,10 +18,11 @@ export const actor = {
 
 /* The node said no, in its own words (RFC 9457). */
 export class Refused extends Error {
-    constructor(status, problem) {
+    constructor(status, problem, retryAfter = null) {
         super(problem.detail ?? problem.title ?? `The node answered ${status}.`);
         this.status = status;
         this.problem = problem;
+        this.retryAfter = retryAfter; /* seconds, or null */
         this.slug = String(problem.type ?? "").split("/").pop();
     }
 }
@@ -39,6 +40,9 @@ export function authorized(headers = {}) {
     return token.get() === "" ? headers : { ...headers, Authorization: `Bearer ${token.get()}` };
 }
 
+/* Who says so, for the audit trail. */
+export const signed = () => (actor.get() === "" ? {} : { "Kickoff-Actor": actor.get() });
+
 /* Throws Refused, or whatever fetch throws when no answer came. */
 export async function ask(method, path, { body, headers = {} } = {}) {
     const response = await fetch(path, {
@@ -51,12 +55,12 @@ export async function ask(method, path, { body, headers = {} } = {}) {
     const answer = await response.json().catch(() => ({}));
 
     if (!response.ok)
-        throw new Refused(response.status, answer);
+        throw new Refused(response.status, answer, response.headers.get("Retry-After"));
     return { status: response.status, answer };
 }
 
 /* 128 bits, also where the page is not a "secure context" and crypto.randomUUID is missing. */
-function newKey() {
+export function newKey() {
     const bytes = crypto.getRandomValues(new Uint8Array(16));
 
     return "console-" + [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -99,12 +103,10 @@ async function pursue(attempt) {
 /* Resolves to {seq, durability, event ...}. `version` null: of an event that does not exist yet. */
 export function change(path, body, version, progress) {
     const key = newKey();
-    const headers = { "Idempotency-Key": key };
+    const headers = { "Idempotency-Key": key, ...signed() };
 
     if (version !== null)
         headers["If-Match"] = `"${version}"`;
-    if (actor.get() !== "")
-        headers["Kickoff-Actor"] = actor.get();
     return pursue({ path, body, headers, key, progress, hasDoubt: false });
 }
 

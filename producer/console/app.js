@@ -2,6 +2,7 @@
 import { actor, token } from "./api.js";
 import { readAudit } from "./audit.js";
 import { Delivery } from "./delivery.js";
+import { watchDevicePanel } from "./device.js";
 import { ChangeDialog, simpleDialog } from "./dialogs.js";
 import { announce, byId, setAttribute, setText, show } from "./dom.js";
 import { EventList } from "./events.js";
@@ -18,6 +19,7 @@ const state = {
     heardMs: null,  /* our clock, when the node last said something */
     status: null,   /* its last `status` */
     lostMs: null,   /* our clock */
+    liveMs: null,   /* our clock: since when it is live */
     refusal: "",
 };
 const now = () => Date.now() + state.skewMs;
@@ -41,8 +43,12 @@ function staleSince(kind) {
 
     if (state.link !== "live")
         return state.lostMs;
-    if (asOf === null || asOf === undefined)
-        return state.lostMs; /* nothing is shown yet, or still what was shown before */
+    if (asOf === null || asOf === undefined) {
+        /* Still what was shown before; or there is none of this kind, which the node knows after a moment. */
+        const isNone = state.status?.redis && Date.now() - state.liveMs >= STALE_MS;
+
+        return isNone ? null : state.lostMs;
+    }
     /* A report that is complete is read seldom. */
     const bound = kind === "report" ? 15000 : STALE_MS;
     const age = Date.parse(state.status.now) - Date.parse(asOf);
@@ -126,6 +132,8 @@ function onMessage(kind, message) {
         render();
     } else if (kind === "signal") {
         fleet.takeSignals(message);
+        if (message.head === 0)
+            delivery.clear(); /* also of a log that was lost */
         if (message.head !== auditHead) {
             auditHead = message.head;
             readAudit();
@@ -144,6 +152,7 @@ function onLink(link, problem) {
     state.refusal = problem?.detail ?? "";
     if (link === "live" && before !== "live") {
         state.status = null;
+        state.liveMs = Date.now();
         auditHead = -1;
         announce(before === "lost" ? "The connection to the node is back." : "Connected to the node.");
     }
@@ -160,9 +169,17 @@ const live = watchLive(onMessage, onLink);
 /* --- the tools -------------------------------------------------------------------------------------------- */
 
 simpleDialog("token-dialog", () => {
-    token.set(byId("token").value.trim());
+    const typed = byId("token").value.trim();
+
+    if (!/^[!-~]+$/.test(typed)) { /* no header could carry it */
+        setText(byId("token-note"), "This cannot be the token: it has letters without accents, digits and signs, and no spaces.");
+        show(byId("token-note"), true);
+        return false;
+    }
+    token.set(typed);
     byId("token").value = "";
     live.go();
+    return true;
 });
 
 const whoDialog = simpleDialog("who-dialog", () => {
@@ -186,6 +203,7 @@ byId("new-event").addEventListener("click", () => {
         dialog.ask("create", undefined);
 });
 
+watchDevicePanel();
 byId("theme").value = document.documentElement.dataset.theme ?? "auto";
 byId("theme").addEventListener("change", () => {
     const theme = byId("theme").value;

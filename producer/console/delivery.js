@@ -44,6 +44,12 @@ export class Delivery {
             byId("curve").replaceChildren(drawCurve(this.message, Math.max(240, width)));
     }
 
+    clear() {
+        this.message = null;
+        show(byId("no-report"), true);
+        show(byId("report"), false);
+    }
+
     take(message) {
         const { report } = message;
         const [words, look] = state(report);

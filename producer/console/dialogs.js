@@ -2,9 +2,10 @@
  * producer decided goes with it, so that nobody decides on what has changed meanwhile. */
 import { change, dryRun, Refused, Unknown } from "./api.js";
 import { announce, byId, make, setAttribute, setText, show } from "./dom.js";
-import { devices, fromLocalInput, moment, took, toLocalInput } from "./format.js";
+import { count, devices, fromLocalInput, moment, took, toLocalInput } from "./format.js";
 
 const MINUTE = 60000;
+const REACH_AGAIN_MS = 2000; /* devices come and go while one decides */
 
 /* --- fields: each is {element, value()}; value() throws a sentence if it makes no sense ------------------- */
 
@@ -14,7 +15,12 @@ function choice(name, legend, options, initial, more = {}) {
         const row = make("label", { class: "option" }, input, " ", label);
 
         if (more[value] !== undefined) {
-            more[value].addEventListener("focus", () => { input.checked = true; });
+            more[value].addEventListener("focus", () => {
+                if (!input.checked) {
+                    input.checked = true;
+                    input.dispatchEvent(new Event("input", { bubbles: true }));
+                }
+            });
             row.append(" ", more[value]);
         }
         return row;
@@ -28,12 +34,13 @@ function timeInput(label, ms) {
     return make("input", { type: "datetime-local", step: "1", value: toLocalInput(ms), "aria-label": label });
 }
 
+/* `now` is a function: a dialog may stay open for long. */
 function timeFrom(input, now) {
     const ms = fromLocalInput(input.value);
 
     if (Number.isNaN(ms))
         throw new Error("Give a day and a time.");
-    if (ms <= now)
+    if (ms <= now())
         throw new Error("That time has passed.");
     return new Date(ms).toISOString();
 }
@@ -41,7 +48,7 @@ function timeFrom(input, now) {
 const nothing = () => ({ elements: [], body: () => ({}) });
 
 function whenFields(now, legend) {
-    const exact = timeInput("Time", now + 5 * MINUTE);
+    const exact = timeInput("Time", now() + 5 * MINUTE);
     const when = choice("when", legend, [["0", "now"], ["2s", "in 2 seconds, all together"], ["5s", "in 5 seconds, all together"],
         ["10s", "in 10 seconds, all together"], ["at", "at"]], "2s", { at: exact });
 
@@ -57,7 +64,7 @@ function whenFields(now, legend) {
 
 function delayFields(now, event) {
     const planned = Date.parse(event.starts_at);
-    const exact = timeInput("New planned start", Math.max(planned, now) + 5 * MINUTE);
+    const exact = timeInput("New planned start", Math.max(planned, now()) + 5 * MINUTE);
     const by = choice("by", "Delay by", [["5m", "5 minutes"], ["15m", "15 minutes"], ["30m", "30 minutes"], ["exact", "to exactly"]],
         "5m", { exact });
     const reason = make("input", { type: "text", maxlength: "200", autocomplete: "off" });
@@ -91,7 +98,7 @@ function stageFields(now, event) {
 }
 
 function reopenFields(now) {
-    const exact = timeInput("New planned start", now + 15 * MINUTE);
+    const exact = timeInput("New planned start", now() + 15 * MINUTE);
     const when = choice("when", "It goes on", [["0", "live, at once"], ["at", "as planned for"]], "at", { at: exact });
 
     return {
@@ -110,7 +117,7 @@ function createFields(now) {
         "Letters, digits and . _ : ~ - ; devices ask for it by this name.");
     const title = field("Title", { required: true, maxlength: "256" }, "What people call it.");
     const starts = field("Planned start", {
-        type: "datetime-local", step: "1", value: toLocalInput(Math.ceil((now + 15 * MINUTE) / (5 * MINUTE)) * 5 * MINUTE),
+        type: "datetime-local", step: "1", value: toLocalInput(Math.ceil((now() + 15 * MINUTE) / (5 * MINUTE)) * 5 * MINUTE),
     }, "In your time zone.");
     const stages = field("Stages", {}, "Of its own, such as halftime; separated by spaces. None: any.");
     const auto = make("input", { type: "checkbox" });
@@ -136,6 +143,58 @@ function createFields(now) {
     };
 }
 
+const wordsOf = (input) => input.value.split(/[\s,]+/).filter((word) => word !== "");
+
+/* Whom to tell. Nothing filled in: everyone. Closed again, it still says whom. */
+function targetFields() {
+    const field = (label) => {
+        const input = make("input", { type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
+
+        return { input, element: make("label", {}, `${label} `, input) };
+    };
+    const cohorts = field("Cohorts"), platform = field("Platforms"), region = field("Regions"), app = field("Apps");
+    const rows = { cohort: cohorts, platform, region, app };
+    const summary = make("summary", {}, "Tell everyone");
+    const element = make("details", { class: "target" }, summary,
+        make("p", { class: "small" }, "Only devices that fit each line filled in are told now. Several words in a line: any of them. " +
+            "The others see the new state when they next ask for it."),
+        make("div", { class: "target-rows" }, ...Object.values(rows).map((row) => row.element)));
+    const filled = () => Object.entries(rows).map(([name, { input }]) => [name, wordsOf(input)]).filter(([, words]) => words.length > 0);
+
+    element.addEventListener("input", () => {
+        const whom = filled().map(([name, words]) => `${name} ${words.join(" or ")}`).join(", ");
+
+        setText(summary, whom === "" ? "Tell everyone" : `Tell only ${whom}`);
+    });
+    /* Enter would send at once: to whom is to be read before that. */
+    element.addEventListener("keydown", (key) => {
+        if (key.key === "Enter" && key.target.matches("input"))
+            key.preventDefault();
+    });
+    return {
+        element,
+        body: () => {
+            const { cohort, ...attributes } = Object.fromEntries(filled());
+
+            return {
+                ...(cohort !== undefined ? { cohorts: cohort } : {}),
+                ...(Object.keys(attributes).length > 0 ? { attributes } : {}),
+            };
+        },
+    };
+}
+
+/* The fields of a kind of change and, of an event that is there already, whom to tell. */
+function fieldsOf(kind, now, event) {
+    const own = kinds[kind].fields(now, event);
+
+    if (event === undefined)
+        return own;
+    const target = targetFields();
+
+    return { elements: [...own.elements, target.element], body: () => ({ ...own.body(), ...target.body() }) };
+}
+
 /* title(event title), go: the button; `done`: what is announced. `careful`: the focus begins on Back. */
 const kinds = {
     create: { title: () => "New event", go: "Announce it", done: "announced", fields: createFields },
@@ -158,7 +217,7 @@ export class ChangeDialog {
         this.open = null; /* {kind, event, fields, isSending, again} */
         this.asked = 0;
         this.form.addEventListener("submit", (submit) => { submit.preventDefault(); this.send(); });
-        this.form.addEventListener("input", () => { this.note(""); this.reach(); });
+        this.form.addEventListener("input", () => { this.note(""); this.reach(this.open.event === undefined ? 600 : 80); });
         this.element.addEventListener("cancel", (cancel) => { if (this.open?.isSending) cancel.preventDefault(); });
         this.element.addEventListener("close", () => { this.open = null; clearTimeout(this.timer); });
         this.element.querySelector("[data-close]").addEventListener("click", () => {
@@ -169,8 +228,8 @@ export class ChangeDialog {
 
     /* `event` is undefined for create. */
     ask(kind, event) {
-        const { title, go, fields, careful } = kinds[kind];
-        const made = fields(this.now(), event);
+        const { title, go, careful } = kinds[kind];
+        const made = fieldsOf(kind, this.now, event);
 
         this.open = { kind, event, fields: made, isSending: false, again: null };
         setText(byId("change-title"), title(event?.title));
@@ -215,38 +274,53 @@ export class ChangeDialog {
         return event === undefined ? "/v1/events" : `/v1/events/${encodeURIComponent(event.id)}/${kind}`;
     }
 
-    /* Whom it would reach, asked of the node a moment after the last keystroke. */
-    reach() {
+    /* Whom it would reach, asked of the node in `ms`, and again and again while the dialog is open. */
+    reach(ms = 0) {
         const asked = ++this.asked;
+        const { open } = this;
+        const isMeant = () => asked === this.asked && open === this.open;
 
         clearTimeout(this.timer);
         this.timer = setTimeout(async () => {
-            const { open } = this;
-            let body;
-
-            try {
-                body = open.fields.body();
-            } catch {
-                return; /* not filled in yet */
-            }
-            try {
-                const would = await dryRun(this.path(), body, open.event?.version ?? null);
-
-                if (asked === this.asked && this.open === open)
-                    this.sayReach(would);
-            } catch (error) {
-                if (asked === this.asked && this.open === open)
-                    setText(byId("change-reach"), error instanceof Refused ? `The node would refuse: ${error.message}`
-                                                                           : "The node does not answer.");
-            }
-        }, this.open.event === undefined ? 600 : 80);
+            if (!open.isSending)
+                await this.askReach(open, isMeant);
+            if (isMeant() && open.event !== undefined)
+                this.reach(REACH_AGAIN_MS);
+        }, ms);
     }
 
-    sayReach(would) {
+    async askReach(open, isMeant) {
+        let body;
+
+        try {
+            body = open.fields.body();
+        } catch {
+            return; /* not filled in yet */
+        }
+        try {
+            const would = await dryRun(this.path(), body, open.event?.version ?? null);
+
+            if (isMeant())
+                this.sayReach(would, body.cohorts !== undefined || body.attributes !== undefined);
+        } catch (error) {
+            if (isMeant())
+                setText(byId("change-reach"), error instanceof Refused ? `The node would refuse: ${error.message}`
+                                                                       : "The node does not answer.");
+        }
+    }
+
+    sayReach(would, isForSome) {
+        const all = this.connected();
+
         if (would === null)
-            setText(byId("change-reach"), `${devices(this.connected())} are connected now.`);
+            setText(byId("change-reach"), `${devices(all)} are connected now.`);
+        else if (would.devices === 0)
+            setText(byId("change-reach"), isForSome ? "Nobody who is connected is meant: no device would be told now."
+                                                    : "No device is connected: nobody would be told now.");
         else
-            setText(byId("change-reach"), `Reaches ${would.approximate ? "about " : ""}${devices(would.devices)} within about ${took(would.estimated_ms)}.`);
+            setText(byId("change-reach"), `Reaches ${would.approximate ? "up to " : ""}` +
+                `${isForSome && all >= would.devices ? `${count(would.devices)} of ${devices(all)}` : devices(would.devices)} ` +
+                `within about ${took(would.estimated_ms)}.`);
     }
 
     async send() {

@@ -16,8 +16,15 @@ function take(block, on) {
         else if (line.startsWith("data: "))
             data.push(line.slice(6));
     }
-    if (data.length > 0)
-        on(kind, JSON.parse(data.join("\n")));
+    if (data.length === 0)
+        return;
+    const message = JSON.parse(data.join("\n"));
+
+    try {
+        on(kind, message);
+    } catch (error) { /* ours, not the connection's: it must neither end it nor be lost */
+        setTimeout(() => { throw error; });
+    }
 }
 
 async function listen(response, heard, on) {
@@ -44,6 +51,7 @@ async function listen(response, heard, on) {
 export function watchLive(on, onLink) {
     let wake = () => {};
     let wait = 250;
+    let pauseMs = 0; /* at least so long, says the node */
 
     const rest = (ms) => new Promise((resolve) => {
         const timer = setTimeout(resolve, ms);
@@ -54,6 +62,8 @@ export function watchLive(on, onLink) {
     async function once() {
         const ending = new AbortController();
         let timer = setTimeout(() => ending.abort(), CONNECT_MS);
+
+        pauseMs = 0;
         const heard = () => {
             clearTimeout(timer);
             timer = setTimeout(() => ending.abort(), SILENCE_MS);
@@ -64,8 +74,10 @@ export function watchLive(on, onLink) {
 
             if (response.status === 401)
                 return ["token"];
-            if (!response.ok)
+            if (!response.ok) {
+                pauseMs = 1000 * (Number(response.headers.get("Retry-After")) || 0);
                 return ["refused", await response.json().catch(() => ({}))];
+            }
             heard();
             onLink("live");
             wait = 250;
@@ -82,7 +94,7 @@ export function watchLive(on, onLink) {
     (async () => {
         for (;;) {
             onLink(...await once());
-            await rest(wait * (0.5 + Math.random() / 2));
+            await rest(pauseMs + wait * (0.5 + Math.random() / 2));
             wait = Math.min(wait * 2, 4000);
         }
     })();

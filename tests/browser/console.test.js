@@ -1,11 +1,12 @@
 /* The console, as a producer has it: a real Chromium, a real node, some hundred real devices. Each test is named
  * after what is promised. Waiting is always for what is to be seen. */
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { artefacts, card, connectDevices, disconnect, Node, openBrowser, openConsole, shoot } from "./scene.js";
+import { artefacts, card, connectDevices, disconnect, Node, openBrowser, openConsole, poorContrasts, shoot } from "./scene.js";
 
 const DEVICES = 300;
 const MINUTE = 60000;
@@ -148,6 +149,98 @@ test("everything can be done by keyboard alone, Esc takes back, and the focus re
     await page.close();
 });
 
+test("a change for some only: how many that is stands there before it is sent, and the others are not told", async () => {
+    const own = await Node.start();
+    const tvs = await connectDevices(own, 5, "target-tv", "&cohort=sports&platform=tv");
+    const phones = await connectDevices(own, 7, "target-phone", "&cohort=sports&platform=phone");
+
+    await own.create("some", "For Some", 60 * MINUTE);
+    const page = await openConsole(browser, own);
+
+    await text(page.locator("#total"), "12");
+    await card(page, "some").getByRole("button", { name: "Start" }).click();
+    await text(page.locator("#change-reach"), "Reaches 12 devices within");
+    await dialog(page).getByText("Tell everyone").click();
+    await dialog(page).getByLabel("Cohorts").fill("sports");
+    await dialog(page).getByLabel("Platforms").fill("tv, web");
+    await text(page.locator("#change-reach"), "Reaches 5 of 12 devices within");
+    await text(dialog(page).locator("summary"), "Tell only cohort sports, platform tv or web");
+    await shoot(page, "target-dialog");
+    await dialog(page).getByLabel("Platforms").fill("t v!");
+    await text(page.locator("#change-reach"), "The node would refuse");
+    await dialog(page).getByLabel("Platforms").fill("radio");
+    await text(page.locator("#change-reach"), "Nobody who is connected is meant");
+    await dialog(page).getByLabel("Platforms").fill("tv");
+    await text(page.locator("#change-reach"), "Reaches 5 of 12 devices within");
+    await page.locator("#change-go").click();
+    await dialog(page).waitFor({ state: "hidden" });
+    await text(page.locator("#figure-told-of"), "5 of");
+    assert.ok(tvs.every((device) => device.stages.get("some") === "live"));
+    assert.ok(phones.every((device) => !device.stages.has("some")));
+    await text(page.locator("#audit li", { hasText: "start some" }), /cohorts \["sports"\] · attributes \{"platform":\["tv"\]\}/);
+    assert.deepEqual(page.strange, []);
+    disconnect([...tvs, ...phones]);
+    await page.close();
+    await own.end();
+});
+
+test("one device: it is looked up, a message reaches it, and what became of it is said as the node says it", async () => {
+    const page = await openConsole(browser, node);
+    const panel = page.locator("#device-panel");
+    const send = panel.getByRole("button", { name: "Send" });
+
+    await panel.getByLabel("Device").fill("browser-test-0");
+    await panel.getByRole("button", { name: "Where is it?" }).click();
+    await text(page.locator("#device-said"), /^200\s*browser-test-0 is connected to studio/);
+    await panel.getByLabel("Message").fill("Kick-off für alle: „los“ <b>");
+    await send.click();
+    await text(page.locator("#device-said"), /^200\s*Delivered to browser-test-0/);
+    assert.equal(devices[0].messages.at(-1).body, "Kick-off für alle: „los“ <b>");
+    await text(page.locator("#audit li", { hasText: "message browser-test-0" }), "los");
+    await shoot(page, "device-delivered", { fullPage: true });
+    await panel.getByLabel("Device").fill("nobody-home");
+    await send.click();
+    await text(page.locator("#device-said"), /^404\s*nobody-home is not connected to any node/);
+    await panel.getByLabel("Device").fill("no such name!");
+    await send.click();
+    await text(page.locator("#device-said"), /^400/);
+    /* A device is sent three in two seconds: ask for more at once until one is refused. */
+    await panel.getByLabel("Device").fill("browser-test-1");
+    for (let i = 0; (await page.locator("#device-said[data-status='503']").count()) === 0; i++) {
+        assert.ok(i < 20, "more than three at once, and none was refused");
+        await Promise.allSettled([1, 2, 3].map(() => node.ask("POST", "/v1/devices/browser-test-1/messages", { body: "more" })));
+        await send.click();
+        await page.locator("#device-said[data-status]").waitFor();
+    }
+    await text(page.locator("#device-said"), /^503\s*A device is sent at most 3 messages.*another try in \d+ s/);
+    await shoot(page, "device-later");
+    assert.deepEqual(page.strange, []);
+    await page.close();
+});
+
+test("a message that nobody answered for is sent again under the same id, so the device can tell", async () => {
+    const page = await openConsole(browser, node);
+    const ids = [];
+
+    await page.route("**/v1/devices/*/messages", async (route) => {
+        ids.push(route.request().postDataJSON().id);
+        await (ids.length === 1 ? route.abort() : route.continue());
+    });
+    await page.locator("#device-id").fill("browser-test-2");
+    await page.locator("#device-text").fill("once");
+    await page.locator("#device-send").click();
+    await text(page.locator("#device-said"), "No answer");
+    await page.locator("#device-send").click();
+    await text(page.locator("#device-said"), "Delivered");
+    await page.locator("#device-text").fill("twice");
+    await page.locator("#device-send").click();
+    await page.waitForResponse(/messages$/);
+    assert.equal(ids.length, 3);
+    assert.equal(ids[0], ids[1]);
+    assert.notEqual(ids[1], ids[2]);
+    await page.close();
+});
+
 test("an answer that is lost makes no second signal: the same key is sent again", async () => {
     await node.create("lost-answer", "Lost Answer", 60 * MINUTE);
     const page = await openConsole(browser, node);
@@ -223,47 +316,6 @@ test("who decided a moment too late changes nothing until they say so again", as
     assert.equal((await node.event("too-late")).stage, "cancelled");
     await page.close();
 });
-
-/* WCAG 2.2, 1.4.3: relative luminance, and what each text stands on. */
-function poorContrasts() {
-    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    const rgba = (colour) => {
-        canvas.clearRect(0, 0, 1, 1);
-        canvas.fillStyle = colour;
-        canvas.fillRect(0, 0, 1, 1);
-        return [...canvas.getImageData(0, 0, 1, 1).data];
-    };
-    const luminance = (colour) => {
-        const [r, g, b] = colour.slice(0, 3).map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
-
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const backOf = (element) => {
-        for (let at = element; at !== null; at = at.parentElement) {
-            const back = rgba(getComputedStyle(at).backgroundColor);
-
-            if (back[3] === 255)
-                return back;
-        }
-        return [255, 255, 255, 255];
-    };
-    const poor = new Set();
-    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-
-    while (walker.nextNode()) {
-        const element = walker.currentNode.parentElement;
-
-        if (walker.currentNode.textContent.trim() === "" || !element.checkVisibility() || element.closest(".unseen, .skip, noscript"))
-            continue;
-        const style = getComputedStyle(element);
-        const front = luminance(rgba(element instanceof SVGElement ? style.fill : style.color)), back = luminance(backOf(element));
-        const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
-
-        if (ratio < 4.5)
-            poor.add(`${ratio.toFixed(2)} "${walker.currentNode.textContent.trim()}" (${element.tagName} ${element.className})`);
-    }
-    return [...poor];
-}
 
 for (const scheme of ["light", "dark"]) {
     for (const width of [1366, 400]) {
@@ -347,7 +399,7 @@ test("a node that hangs is as lost as one that died: silence is noticed", async 
 });
 
 test("a token is asked for once, wrong ones are said to be wrong, and the page itself is open", async () => {
-    const file = join(artefacts, "token");
+    const dir = mkdtempSync(join(tmpdir(), "kickoff-token-")), file = join(dir, "token");
 
     writeFileSync(file, "correct-horse-battery-staple\n", { mode: 0o600 });
     const own = await Node.start(["--admin-token-file", file]);
@@ -355,6 +407,9 @@ test("a token is asked for once, wrong ones are said to be wrong, and the page i
 
     await page.locator("#token-dialog[open]").waitFor();
     await shoot(page, "token-dialog");
+    await page.locator("#token").fill("schlüssel");
+    await page.keyboard.press("Enter");
+    await text(page.locator("#token-note"), "cannot be the token");
     await page.locator("#token").fill("wrong");
     await page.keyboard.press("Enter");
     await text(page.locator("#token-note"), "does not take this token");
@@ -366,6 +421,26 @@ test("a token is asked for once, wrong ones are said to be wrong, and the page i
     assert.equal(await page.locator("#token-dialog").isVisible(), false);
     assert.equal((await fetch(`${own.origin}/v1/live`)).status, 401);
     assert.equal((await fetch(`${own.origin}/`)).status, 200);
+    await page.close();
+    await own.end();
+    rmSync(dir, { recursive: true });
+});
+
+test("what strangers wrote stays text: titles, reasons, names in the audit trail, devices", async () => {
+    const evil = '<img src=x onerror="document.title=1">\u202e</h3><script>document.title=1</script>';
+    const own = await Node.start();
+
+    await own.create("evil", evil, 60 * MINUTE);
+    await own.ask("POST", "/v1/events/evil/delay", { by: "1m", reason: evil }, { "Kickoff-Actor": "<img src=x onerror=alert(1)>" });
+    const page = await openConsole(browser, own);
+
+    await text(page.locator("#audit li", { hasText: "delay evil" }), "<img src=x onerror=alert(1)>");
+    assert.equal(await card(page, "evil").locator("h3").textContent(), evil);
+    await card(page, "evil").getByRole("button", { name: "Call off" }).click();
+    await text(page.locator("#change-title"), "<img");
+    assert.equal(await page.locator("main img, dialog img, main script, dialog script").count(), 0);
+    assert.equal(await page.title(), "Kickoff");
+    assert.deepEqual(page.strange, []);
     await page.close();
     await own.end();
 });

@@ -119,15 +119,16 @@ function frame(opcode, bytes) {
 }
 
 class Device {
-    constructor(port, id, onHello) {
+    constructor(port, id, more, onHello) {
         this.socket = createConnection(port, "127.0.0.1");
         this.bytes = Buffer.alloc(0);
         this.isOpen = false;
         this.onHello = onHello;
         this.stages = new Map();
+        this.messages = [];
         this.socket.on("error", () => {});
         this.socket.on("data", (bytes) => this.take(bytes));
-        this.socket.write(`GET /v1/connect?device=${id} HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+        this.socket.write(`GET /v1/connect?device=${id}${more} HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
             `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${randomBytes(16).toString("base64")}\r\n` +
             "Sec-WebSocket-Protocol: kickoff.v1.json\r\n\r\n");
     }
@@ -164,6 +165,8 @@ class Device {
     hear(message) {
         if (message.t === "hello")
             this.onHello();
+        if (message.t === "message")
+            this.messages.push(message);
         if (message.t === "signal") {
             this.stages.set(message.event, message.stage);
             setTimeout(() => this.socket.writable && this.socket.write(frame(TEXT, JSON.stringify({ t: "ack", seq: message.seq }))),
@@ -172,14 +175,14 @@ class Device {
     }
 }
 
-/* Resolves when all are let in. */
-export function connectDevices(node, n) {
+/* Resolves when all are let in. `more` goes into the request: "&platform=tv". */
+export function connectDevices(node, n, name = "browser-test", more = "") {
     return new Promise((resolve) => {
         let here = 0;
         const devices = [];
 
         for (let i = 0; i < n; i++)
-            devices.push(new Device(node.ports.listen, `browser-test-${i}`, () => { if (++here === n) resolve(devices); }));
+            devices.push(new Device(node.ports.listen, `${name}-${i}`, more, () => { if (++here === n) resolve(devices); }));
     });
 }
 
@@ -190,15 +193,22 @@ export function disconnect(devices) {
 
 /* --- the browser --------------------------------------------------------------------------------------------- */
 
+const chromiumOptions = {
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    headless: true,
+    args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    timeout: 180000,
+};
+
+/* For pages that are to know nothing of each other: newContext() for each. */
+export const launchBrowser = () => chromium.launch(chromiumOptions);
+
 export async function openBrowser() {
     const profile = mkdtempSync(join(tmpdir(), "kickoff-chromium-"));
     const context = await chromium.launchPersistentContext(profile, {
-        executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-        headless: true,
+        ...chromiumOptions,
         viewport: { width: 1366, height: 900 },
-        args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-        timeout: 180000,
     });
 
     context.setDefaultTimeout(90000);
@@ -220,14 +230,12 @@ async function serveFrom(page, origin, dir) {
     await page.route(`${origin}/console/*`, (route) => serve(route.request().url().split("/").pop())(route));
 }
 
-/* A page of the console that has heard its node. `strange` collects what must not be: requests to elsewhere,
- * errors, and what the content policy had to stop. */
-export async function openConsole(browser, node, { wait = true } = {}) {
-    const page = await browser.context.newPage();
-
+/* `page.strange` collects what must not be: requests to elsewhere than `origins`, errors, and what the content policy
+ * had to stop. */
+export function watchStrange(page, origins) {
     page.strange = [];
     page.on("request", (request) => {
-        if (!request.url().startsWith(node.origin))
+        if (!origins.some((origin) => request.url().startsWith(origin)))
             page.strange.push(`asks elsewhere: ${request.url()}`);
     });
     page.on("pageerror", (error) => page.strange.push(`error: ${error.message}`));
@@ -235,12 +243,60 @@ export async function openConsole(browser, node, { wait = true } = {}) {
         if (line.type() === "error" && !/Failed to load resource/.test(line.text()))
             page.strange.push(`console: ${line.text()}`);
     });
+}
+
+/* A page of the console that has heard its node. */
+export async function openConsole(browser, node, { wait = true } = {}) {
+    const page = await browser.context.newPage();
+
+    watchStrange(page, [node.origin]);
     if (process.env.KICKOFF_CONSOLE_DIR !== undefined)
         await serveFrom(page, node.origin, process.env.KICKOFF_CONSOLE_DIR);
     await page.goto(node.origin);
     if (wait)
         await page.locator("body[data-link=live]").waitFor();
     return page;
+}
+
+/* For page.evaluate(). WCAG 2.2, 1.4.3: relative luminance, and what each text stands on. */
+export function poorContrasts(except = ".unseen, .skip, noscript") {
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const rgba = (colour) => {
+        canvas.clearRect(0, 0, 1, 1);
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+    };
+    const luminance = (colour) => {
+        const [r, g, b] = colour.slice(0, 3).map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const backOf = (element) => {
+        for (let at = element; at !== null; at = at.parentElement) {
+            const back = rgba(getComputedStyle(at).backgroundColor);
+
+            if (back[3] === 255)
+                return back;
+        }
+        return [255, 255, 255, 255];
+    };
+    const poor = new Set();
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+
+    while (walker.nextNode()) {
+        const element = walker.currentNode.parentElement;
+
+        if (walker.currentNode.textContent.trim() === "" || !element.checkVisibility() || element.closest(except))
+            continue;
+        const style = getComputedStyle(element);
+        const front = luminance(rgba(element instanceof SVGElement ? style.fill : style.color)), back = luminance(backOf(element));
+        const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
+
+        if (ratio < 4.5)
+            poor.add(`${ratio.toFixed(2)} "${walker.currentNode.textContent.trim()}" (${element.tagName} ${element.className})`);
+    }
+    return [...poor];
 }
 
 export const card = (page, id) => page.locator(`[data-event="${id}"]`);

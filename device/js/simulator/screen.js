@@ -31,7 +31,7 @@ export class Screen {
                 this.#onChange = onChange;
                 this.#text('.name', options.name);
                 this.#text('.cohort', options.cohort);
-                this.#text('.clock', `${signed(options.errorMs / 1000, 2)} s`);
+                this.#text('.clock', options.errorMs === null ? 'the page’s' : `${signed(options.errorMs / 1000, 2)} s`);
                 element.querySelector('.plug').addEventListener('click', () =>
                         (this.#device === null ? this.plugIn() : this.unplug()));
                 this.plugIn();
@@ -56,6 +56,13 @@ export class Screen {
                 return this.#options.errorMs;
         }
 
+        /** What the SDK takes its clock to be off by, and how sure it is; null while it has not asked. */
+        get clock() {
+                const error = this.#device === null ? null : this.#device.clockError;
+
+                return error === null ? null : { offset: this.#device.clockOffset, error };
+        }
+
         holds(event) {
                 const state = this.#states.get(event);
                 const bundle = this.#bundles.get(event);
@@ -68,7 +75,7 @@ export class Screen {
 
                 this.#device = new KickoffDevice({
                         url, device: id, cohort, platform, since: this.#token, storage: this.#storage,
-                        clock: { mono: () => performance.now(), wall: () => Date.now() + errorMs },
+                        clock: { mono: () => performance.now(), wall: () => Date.now() + (errorMs || 0) },
                         onState: (state, why) => this.#onState(state, why),
                         onReset: ({ events }) => {
                                 this.#states = new Map(events.map((state) => [state.event, state]));

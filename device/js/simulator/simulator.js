@@ -1,5 +1,6 @@
 /* device/js/simulator/simulator.js -- twelve screens in one page, or with ?only=N one of them, so that twelve pages can be
- * compared. The page finds its node by asking the admin address that served it; ?node=ws://HOST:PORT names another.
+ * compared. Clocks are wrong on purpose; with ?skew=MS by that much, with ?skew=page no more than the page's own. The
+ * page finds its node by asking the admin address that served it; ?node=ws://HOST:PORT names another.
  * What a test may look at is window.kickoffScreens. */
 import { bystander, Screen } from './screen.js';
 
@@ -24,26 +25,27 @@ let isDirty = true;
 function errorOf(i) {
         const asked = query.get('skew');
 
-        return asked !== null ? Number(asked) : Math.round(((i * 5) % COUNT) * 2 * WORST_MS / (COUNT - 1) - WORST_MS);
+        if (asked === 'page')
+                return null;
+        return asked !== null ? Number(asked) || 0 : Math.round(((i * 5) % COUNT) * 2 * WORST_MS / (COUNT - 1) - WORST_MS);
 }
 
 function connect(url) {
         for (const screen of screens)
                 screen.quit();
-        screens = [];
+        screens = window.kickoffScreens = [];
         for (let i = 0; i < COUNT; i++) {
                 if (only !== 0 && only !== i + 1)
                         continue;
 
                 const element = $('screen').content.firstElementChild.cloneNode(true);
 
-                $('screens').append(element);
                 screens.push(new Screen(element, {
                         url, id: `screen-${visit}-${i + 1}`, name: `Screen ${i + 1}`, cohort: COHORTS[i % COHORTS.length],
                         platform: PLATFORMS[i % PLATFORMS.length], errorMs: errorOf(i),
-                }, () => { isDirty = true; }));
+                }, () => { isDirty = true; })); /* throws when `url` is none */
+                $('screens').append(element);
         }
-        window.kickoffScreens = screens;
 }
 
 /* --- the line above the screens --------------------------------------------------------------------------- */
@@ -228,16 +230,20 @@ async function findNode() {
         }
 }
 
-/* --- begin --------------------------------------------------------------------------------------------------- */
-
-$('place').addEventListener('submit', (submit) => {
-        submit.preventDefault();
+function connectOrSay() {
         try {
                 connect($('url').value.trim());
                 choose(event);
         } catch (error) {
                 say(error.message, 'bad');
         }
+}
+
+/* --- begin --------------------------------------------------------------------------------------------------- */
+
+$('place').addEventListener('submit', (submit) => {
+        submit.preventDefault();
+        connectOrSay();
 });
 $('event').addEventListener('change', () => choose($('event').value));
 for (const button of document.querySelectorAll('[data-do]'))
@@ -254,4 +260,4 @@ if (only !== 0)
         document.body.dataset.only = String(only);
 window.kickoffNow = bystander;
 $('url').value = await findNode();
-connect($('url').value);
+connectOrSay();
