@@ -3,8 +3,9 @@
  * own.
  *
  *   worker ──roll──► the other workers, which end older sessions of the same devices
- *              └───► registry in Redis; what it says came later elsewhere is asked for, and if it
- * is there, ours is ended courier ──question──► every worker ──answer──► courier
+ *              └───► registry in Redis; who came later elsewhere, as it says, is asked for,
+ *                    and if it is there, ours is ended
+ *   courier ──question──► every worker ──answer──► courier
  *
  * A roll is answered (worker_go_on) when Redis has taken it, so a slow Redis slows the rolls and
  * nothing waits here. If Redis did not take it, or the link comes up anew, the workers tell
