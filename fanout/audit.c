@@ -186,9 +186,9 @@ static bool take_page(struct reading *reading, const struct redis_reply *page)
                 const char *id = redis_text(redis_at(pair, 0), NULL);
                 const struct redis_reply *fields = redis_at(pair, 1);
 
+                copy(id, reading->at, sizeof(reading->at)); /* whatever it is: behind it goes on */
                 if (redis_count(pair) != 2 || !audit_id_is_valid(id))
                         continue;
-                copy(id, reading->at, sizeof(reading->at));
                 if (!reading->backwards || reading->newest[0] == '\0')
                         copy(id, reading->newest, sizeof(reading->newest));
                 if (reading->event[0] == '\0' ||
