@@ -123,6 +123,7 @@ Test(prefetch, ten_thousand_cohorts_are_loaded_in_one_go_and_a_break_costs_only_
         struct drafts some = { redis, COHORTS / 10 };
         json_t *answer;
         json_int_t sent;
+        long long entries;
         bool is_true;
         int status;
         pid_t pid;
@@ -140,8 +141,14 @@ Test(prefetch, ten_thousand_cohorts_are_loaded_in_one_go_and_a_break_costs_only_
         cr_assert(is_true); /* in the middle, indeed */
         cr_assert(eq(long, number_from(redis, "HLEN", "{kickoff}:bundles:final"), 0));
 
+        entries = number_from(redis, "XLEN", "{kickoff}:audit");
         answer = load(&node, dir, NULL);
         sent = number(json_object_get(answer, "load"), "send");
+        /* What the node says it took: the drafts and the change; the killed one may have left one
+         * of each of its threads on the way. */
+        entries = number_from(redis, "XLEN", "{kickoff}:audit") - entries;
+        cr_assert(ge(llong, entries, sent + 1));
+        cr_assert(le(llong, entries, sent + 1 + 8));
         cr_assert(lt(llong, sent, COHORTS - COHORTS / 10 + 1));
         cr_assert(eq(llong, sent + number(json_object_get(answer, "load"), "stored"), COHORTS));
         cr_assert(
@@ -296,6 +303,65 @@ Test(prefetch, ten_thousand_gets_of_a_cold_bundle_are_one_load_from_redis, .time
         cr_assert(eq(i64, node_metric(&node, "kickoff_prefetch_reads_total{what=\"body\"}"), 1));
         cr_assert(eq(i64, node_metric(&node, "kickoff_prefetch_reads_total{what=\"index\"}"), 1));
         cr_assert(ge(i64, node_metric(&node, "kickoff_prefetch_total{status=\"200\"}"), GETS));
+        node_end(&node);
+        test_redis_destroy(redis);
+}
+
+/* --- a body that is not what it is filed as ----------------------------------------------------- */
+
+/* One GET of the bundle, to the end of the stream: its status; `ret_body` gets what follows the
+ * head. */
+static int get_bundle(const struct test_node *node, char *ret_body, size_t size)
+{
+        static const char get[] = "GET /v1/prefetch/final HTTP/1.1\r\nHost: a\r\n"
+                                  "Connection: close\r\n\r\n";
+        static char bytes[65536];
+        int fd = raw_connect(node, 0);
+        const char *body;
+        size_t len = 0;
+        ssize_t got;
+
+        cr_assert(eq(int, send_all(fd, get, sizeof(get) - 1), true));
+        while ((got = read(fd, bytes + len, sizeof(bytes) - 1 - len)) > 0)
+                len += (size_t)got;
+        bytes[len] = '\0';
+        close(fd);
+        cr_assert(eq(int, strncmp(bytes, "HTTP/1.1 ", 9), 0), "%.80s", bytes);
+        body = strstr(bytes, "\r\n\r\n");
+        snprintf(ret_body, size, "%s", body != NULL ? body + 4 : "");
+        return atoi(bytes + 9);
+}
+
+static bool is_served(void *node)
+{
+        char body[64];
+
+        return get_bundle(node, body, sizeof(body)) == 200 && strcmp(body, "{\"live\":[1]}") == 0;
+}
+
+Test(prefetch, a_body_that_is_not_what_its_hash_says_is_never_sent, .timeout = 120)
+{
+        struct test_redis *redis = test_redis_start(NULL);
+        struct test_node node = { 0 };
+        char *row, *sha256, key[128], body[64];
+
+        node_start(&node, "--redis", test_redis_url(redis), NULL);
+        create_event(&node, "final");
+        publish(&node, "{\"live\":[1]}");
+        row = test_redis_ask(redis, "HGET", "{kickoff}:bundles:final", "default", NULL);
+        sha256 = strchr(row, ' '); /* "<position> <sha256> <size> <type>" */
+        cr_assert(sha256 != NULL, "%s", row);
+        snprintf(key, sizeof(key), "{kickoff}:body:%.64s", sha256 + 1);
+        free(row);
+        test_redis_do(redis, "SET", key, "{\"live\":[2]}", NULL); /* of the same length */
+        for (unsigned i = 0; i < 3; i++) {
+                cr_assert(eq(int, get_bundle(&node, body, sizeof(body)), 503));
+                cr_assert(strstr(body, "[2]") == NULL, "%s", body);
+        }
+        cr_assert(node_log_has(&node, "PREFETCH-POISONED"));
+        cr_assert(ge(i64, node_metric(&node, "kickoff_prefetch_poisoned_total"), 1));
+        test_redis_do(redis, "SET", key, "{\"live\":[1]}", NULL);
+        wait_until(is_served, &node, "the right body, once it is there again");
         node_end(&node);
         test_redis_destroy(redis);
 }
