@@ -24,6 +24,7 @@ export class Screen {
         fetches = []; /* {event, at}: when each body came over the network */
         switches = []; /* {event, stage, at, when} */
         link = 'off';
+        #pluggedIn = 0; /* performance.now() */
 
         constructor(element, options, onChange) {
                 this.#element = element;
@@ -72,6 +73,8 @@ export class Screen {
 
         plugIn() {
                 const { url, id, cohort, platform, errorMs } = this.#options;
+
+                this.#pluggedIn = performance.now();
 
                 this.#device = new KickoffDevice({
                         url, device: id, cohort, platform, since: this.#token, storage: this.#storage,
@@ -127,8 +130,8 @@ export class Screen {
         #onDue({ event, stage, at, late, seq }) {
                 this.#shown.set(event, stage);
                 this.#draw();
-                if (seq === 0 || stage === 'scheduled')
-                        return; /* where it came in, or a new plan: not a switch */
+                if (seq === 0 || stage === 'scheduled' || performance.now() - late < this.#pluggedIn)
+                        return; /* where it came in, a new plan, or of a time when it was cut off: not a switch */
 
                 const when = bystander();
 

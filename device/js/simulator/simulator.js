@@ -19,6 +19,7 @@ const visit = Array.from(crypto.getRandomValues(new Uint8Array(3)), (byte) => by
 
 let screens = [];
 let event = '';
+let expected = ''; /* an event that was just made, and that no screen has been told of yet */
 let isDirty = true;
 
 /* Evenly over the whole span, then shuffled, always alike: a demonstration should not depend on luck. */
@@ -114,7 +115,7 @@ function drawEvents(names) {
 
         if ([...select.options].map((option) => option.value).join() !== names.join())
                 select.replaceChildren(...names.map((name) => new Option(name, name)));
-        if (!names.includes(event) && names.length > 0)
+        if (!names.includes(event) && event !== expected && names.length > 0)
                 choose(names.includes(query.get('event')) ? query.get('event') : names[names.length - 1]);
         if (select.value !== event)
                 select.value = event;
@@ -188,6 +189,7 @@ const orders = {
                 for (const cohort of COHORTS)
                         await ask('PUT', `/v1/events/${id}/bundles/${cohort}`, demoBundle(id, cohort));
                 await ask('POST', `/v1/events/${id}/bundles`, { window: '3s' });
+                expected = id;
                 choose(id);
                 return `${id} is there. The screens fetch its bundle, each at its own moment of three seconds.`;
         },
