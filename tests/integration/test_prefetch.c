@@ -307,7 +307,7 @@ Test(prefetch, ten_thousand_gets_of_a_cold_bundle_are_one_load_from_redis, .time
         test_redis_destroy(redis);
 }
 
-/* --- a body that is not what it is filed as ----------------------------------------------------- */
+/* --- a body that is not what it is filed as --------------------------------------------------- */
 
 /* One GET of the bundle, to the end of the stream: its status; `ret_body` gets what follows the
  * head. */

@@ -13,7 +13,6 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "fanout/event.h"
-#include "prefetch/store.h"
 #include "tests/support/redis_server.h"
 
 #define GUARD_MS 20000 /* only a broken test waits so long */
@@ -37,11 +36,6 @@ struct rig {
         struct told told;
         uint64_t now_ms;
         bool up;
-        /* store_ answers */
-        unsigned done;
-        enum err err;
-        uint32_t rows;
-        char sha256[BUNDLE_SHA_TEXT + 1];
 };
 
 static struct rig rig;
@@ -446,116 +440,4 @@ Test(cache, the_loader_may_end_while_redis_has_not_answered)
         rig.loader = NULL;
         test_redis_resume(rig.server);
         cr_assert(eq(uint, rig.told.n, 0));
-}
-
-/* --- store ---------------------------------------------------------------------------------- */
-
-static void on_done(void *owner, enum err err, const char *why)
-{
-        (void)owner;
-        rig.done++;
-        rig.err = err;
-        if (err != OK)
-                cr_assert(gt(sz, strlen(why), 0));
-}
-
-static void on_rows(void *owner, enum err err, struct bundle_index *index)
-{
-        (void)owner;
-        rig.done++;
-        rig.err = err;
-        if (index != NULL && index->n > 0)
-                strcpy(rig.sha256, index->rows[0].sha256);
-        rig.rows = index != NULL ? index->n : 0;
-}
-
-static struct bundle_row row_of(const char *cohort, const char *body)
-{
-        struct bundle_row row = { .type = "text/plain", .size = (uint32_t)strlen(body) };
-
-        snprintf(row.cohort, sizeof(row.cohort), "%s", cohort);
-        bundle_sha256(body, strlen(body), row.sha256);
-        return row;
-}
-
-static enum err put(const char *cohort, const char *body)
-{
-        struct bundle_row row = row_of(cohort, body);
-        unsigned before = rig.done;
-
-        cr_assert(eq(int, store_put_draft(rig.redis, "t", "cup", &row, body, on_done, &rig), OK));
-        TURN_UNTIL(rig.done > before);
-        return rig.err;
-}
-
-static void read_drafts(void)
-{
-        unsigned before = rig.done;
-
-        cr_assert(eq(int, store_read_drafts(rig.redis, "t", "cup", on_rows, &rig), OK));
-        TURN_UNTIL(rig.done > before);
-        cr_assert(eq(int, rig.err, OK));
-}
-
-Test(cache, a_draft_is_replaced_by_the_next_of_its_cohort_and_is_not_current)
-{
-        read_drafts();
-        cr_assert(eq(u32, rig.rows, 0));
-        cr_assert(eq(int, put("tv", "first"), OK));
-        cr_assert(eq(int, put("tv", "second"), OK));
-        cr_assert(eq(int, put("phone", ""), OK));
-        read_drafts();
-        cr_assert(eq(u32, rig.rows, 2));
-        publish("cup", 1);
-        cr_assert(eq(int, store_read_index(rig.redis, "t", "cup", 1, on_rows, &rig), OK));
-        rig.done = 0;
-        TURN_UNTIL(rig.done == 1);
-        cr_assert(eq(int, rig.err, ERR_NOT_FOUND));
-}
-
-Test(cache, a_cohort_past_the_limit_leaves_nothing_behind)
-{
-        const char *fill =
-            "for i=1,tonumber(ARGV[1]) do redis.call('HSET', KEYS[1], 'c'..i, 'x') end";
-
-        test_redis_do(rig.server, "EVAL", fill, "1", "{t}:drafts:cup", "19999", NULL);
-        cr_assert(eq(int, put("last", "x"), OK));
-        cr_assert(eq(int, put("one-more", "x"), ERR_TOO_LARGE));
-        cr_assert(eq(int, put("last", "y"), OK));
-        TURN_UNTIL(rig.up);
-        {
-                char *n = test_redis_ask(rig.server, "HLEN", "{t}:drafts:cup", NULL);
-
-                cr_assert(eq(str, n, "20000"));
-                free(n);
-        }
-        test_redis_do(rig.server, "DEL", "{t}:drafts:cup", NULL);
-        test_redis_do(rig.server, "EVAL", fill, "1", "{t}:bundles:cup", "20000", NULL);
-        cr_assert(eq(int, put("c17", "x"), OK));
-        cr_assert(eq(int, put("one-more", "x"), ERR_TOO_LARGE));
-}
-
-Test(cache, what_redis_refuses_is_told_in_its_words)
-{
-        test_redis_do(rig.server, "SET", "{t}:drafts:cup", "not a hash", NULL);
-        cr_assert(eq(int, put("tv", "x"), ERR_IO));
-        test_redis_do(rig.server, "DEL", "{t}:drafts:cup", NULL);
-        test_redis_do(rig.server, "CONFIG", "SET", "maxmemory", "1", NULL);
-        cr_assert(eq(int, put("tv", "x"), ERR_IO));
-        test_redis_do(rig.server, "CONFIG", "SET", "maxmemory", "0", NULL);
-        cr_assert(eq(int, put("tv", "x"), OK));
-}
-
-Test(cache, a_lost_redis_leaves_the_outcome_of_a_draft_unknown)
-{
-        struct bundle_row row = row_of("tv", "x");
-
-        test_redis_pause(rig.server);
-        cr_assert(eq(int, store_put_draft(rig.redis, "t", "cup", &row, "x", on_done, &rig), OK));
-        test_redis_kill(rig.server);
-        TURN_UNTIL(rig.done == 1);
-        cr_assert(eq(int, rig.err, ERR_TIMEOUT));
-        TURN_UNTIL(!rig.up);
-        cr_assert(eq(int, store_put_draft(rig.redis, "t", "cup", &row, "x", on_done, &rig),
-                     ERR_UNAVAILABLE));
 }
