@@ -102,6 +102,17 @@ static json_t *histograms_json(const struct report *report)
         return object;
 }
 
+static json_t *moments_json(const struct moments *moments)
+{
+        json_t *rows = json_array();
+
+        for (unsigned i = 0; i < MOMENTS_BINS; i++)
+                if (moments->counts[i] > 0)
+                        json_array_append_new(rows, json_pack("[I, I]", (json_int_t)moments_bin_us(i),
+                                                              (json_int_t)moments->counts[i]));
+        return rows;
+}
+
 struct json_t *account_object(const struct account *account, bool with_series)
 {
         json_t *root = report_object(&account->report);
@@ -121,6 +132,9 @@ struct json_t *account_object(const struct account *account, bool with_series)
                 json_object_set_new(root, "series", series_json(&account->series));
                 json_object_set_new(root, "nodes", nodes_json(&account->watch));
                 json_object_set_new(root, "histograms_us", histograms_json(&account->report));
+                if (account->report.result.moments.total > 0)
+                        json_object_set_new(root, "moments_us",
+                                            moments_json(&account->report.result.moments));
         }
         return root;
 }

@@ -209,14 +209,18 @@ static bool read_change(const json_t *json, struct token *ret_token, uint64_t *r
         return true;
 }
 
-enum err admin_change(struct admin *admin, const char *event, const char *stage, uint64_t version,
-                      struct token *ret_token, uint64_t *ret_version)
+enum err admin_change(struct admin *admin, const char *event, const char *stage, int64_t lead_ms,
+                      uint64_t version, struct token *ret_token, uint64_t *ret_version)
 {
-        char key[40], match[32], path[160];
+        char key[40], match[32], path[160], lead[32];
         const struct http_header headers[3] = { { "Idempotency-Key", key }, { "If-Match", match } };
-        json_t *body = stage == NULL ? json_object() : json_pack("{s:s}", "stage", stage);
+        json_t *body;
         enum err err = ERR_NOMEM;
 
+        snprintf(lead, sizeof(lead), "%lldms", (long long)lead_ms);
+        body = stage != NULL   ? json_pack("{s:s}", "stage", stage)
+               : lead_ms > 0 ? json_pack("{s:s}", "lead", lead)
+                             : json_object();
         new_key(key);
         snprintf(match, sizeof(match), "\"%llu\"", (unsigned long long)version);
         snprintf(path, sizeof(path), "/v1/events/%s/%s", event, stage == NULL ? "start" : "stage");

@@ -31,11 +31,11 @@ must_check enum err admin_find(struct admin *admin, const char *event,
 /* Creates the event with one bundle of `bundle_bytes` for all cohorts, and makes that current. */
 must_check enum err admin_make(struct admin *admin, const char *event, uint32_t bundle_bytes,
                                struct admin_event *ret_event);
-/* POST .../start or .../stage {stage}, once, whatever happens on the way: tried again under the
+/* POST .../start {lead} or .../stage {stage}, once, whatever happens on the way: tried again under the
  * same Idempotency-Key while the outcome is unknown. `version` is what the event must be at. stage
- * NULL = start. */
+ * NULL = start; lead_ms 0 = without. */
 must_check enum err admin_change(struct admin *admin, const char *event, const char *stage,
-                                 uint64_t version, struct token *ret_token, uint64_t *ret_version);
+                                 int64_t lead_ms, uint64_t version, struct token *ret_token, uint64_t *ret_version);
 /* POST /v1/nodes/NODE/drain: it sends its devices away and ends by itself, within that time. */
 must_check enum err admin_drain(struct admin *admin, const char *node, unsigned within_ms);
 /* All of the log after `after`, up to its head. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define BARS     40
+#define POINTS   400
 #define SMOOTH_S 1.0
 
 void curves_init(struct curves *curves)
@@ -119,6 +120,19 @@ void curves_add_histogram(struct curves *curves, const struct histogram *h, doub
         }
         for (size_t i = 1; i < BARS && kind != PLOT_BARS; i++)
                 y[i] += y[i - 1];
+}
+
+void curves_add_moments(struct curves *curves, const struct moments *moments, double from_ms,
+                        double upto_ms, const char *name, unsigned colour)
+{
+        double *x, *y;
+
+        if (moments->total == 0 || !new_line(curves, POINTS, name, colour, PLOT_AREA, &x, &y))
+                return;
+        for (size_t i = 0; i < POINTS; i++) {
+                x[i] = from_ms + (upto_ms - from_ms) * (double)i / (POINTS - 1);
+                y[i] = moments_share(moments, (int64_t)(x[i] * 1e3));
+        }
 }
 
 void curves_add_memory(struct curves *curves, const struct account *account, unsigned process,

@@ -33,6 +33,9 @@ void curves_add_share(struct curves *curves, const struct account *account,
 void curves_add_histogram(struct curves *curves, const struct histogram *h, double upto_ms,
                           const char *name, unsigned colour, enum plot_kind kind);
 double curves_upto_ms(const struct histogram *h); /* for curves_add_histogram */
+/* How many had done it by then, in percent of all; x in ms from the moment it was to be done at. */
+void curves_add_moments(struct curves *curves, const struct moments *moments, double from_ms,
+                        double upto_ms, const char *name, unsigned colour);
 void curves_add_memory(struct curves *curves, const struct account *account, unsigned process,
                        const char *name, unsigned colour); /* MiB */
 void curves_add_cores(struct curves *curves, const struct account *account, unsigned process,

@@ -317,6 +317,7 @@ bool fleet_finish(struct fleet *fleet, struct swarm_result *ret_result, struct w
         ret_result->counts = fleet_counts(fleet);
         for (unsigned t = 0; t < TIMINGS; t++)
                 histogram_init(&ret_result->timings[t]);
+        memset(&ret_result->moments, 0, sizeof(ret_result->moments));
         for (unsigned i = 0; i < fleet->n; i++) {
                 const struct process *process = &fleet->processes[i];
 
@@ -324,6 +325,7 @@ bool fleet_finish(struct fleet *fleet, struct swarm_result *ret_result, struct w
                         continue;
                 for (unsigned t = 0; t < TIMINGS; t++)
                         histogram_add(&ret_result->timings[t], &process->result->timings[t]);
+                moments_add(&ret_result->moments, &process->result->moments);
                 /* Two processes that saw different tags for one number: one of them saw a foreign
                  * one. */
                 for (size_t k = 0; k < process->seen.n; k++)

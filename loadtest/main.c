@@ -20,7 +20,7 @@ static volatile sig_atomic_t stop;
 
 static struct {
         int64_t devices, connect_rate, signals, timeout_ms, bundle_bytes, nodes, workers, for_ms;
-        int64_t window_ms, every_ms, late_ms, think_ms, jitter_ms;
+        int64_t window_ms, every_ms, late_ms, think_ms, jitter_ms, lead_ms, skew_ms;
         const char *url, *admin, *event, *encoding, *token_file, *cohorts, *kickoffd;
         const char *dead, *slow, *churn, *json, *html, *picture;
         bool no_prefetch, no_ack, hold, quiet, list;
@@ -96,6 +96,10 @@ static struct option options[] = {
           "How long soak goes on, and rolling-restart of others' nodes.", NULL },
         { "every", OPTION_DURATION, &wanted.every_ms, "1s", 10, 3600000, "TIME",
           "Between signals that go out by themselves; soak: on average.", NULL },
+        { "lead", OPTION_DURATION, &wanted.lead_ms, "2s", 100, 600000, "TIME",
+          "together: so long before its moment the second start is announced.", NULL },
+        { "skew", OPTION_DURATION, &wanted.skew_ms, "5s", 0, 86400000, "TIME",
+          "together: devices' clocks are wrong by up to so much, either way.", NULL },
         { "churn", OPTION_TEXT, &wanted.churn, "0", 0, 0, "SHARE",
           "soak: share of the devices that drop out and come back, per minute.", accepts_share },
         { "think", OPTION_DURATION, &wanted.think_ms, "0ms", 0, 3600000, "TIME",
@@ -143,6 +147,7 @@ static const struct option_program program = {
             "  kickoff-herd --devices 10000\n"
             "  kickoff-herd --devices 100000 --event cup-final --signals 5 --json\n"
             "  kickoff-herd compare --html compare.html\n"
+            "  kickoff-herd together --lead 2s --skew 5s --picture together.svg\n"
             "  kickoff-herd reconnect-storm --nodes 4 --devices 20000\n"
             "\n"
             "Exit status: 0 every device got everything; 1 something was lost, a device could not\n"
@@ -254,6 +259,8 @@ static int read_wishes(struct wishes *wishes)
                 .window_ms = wanted.window_ms,
                 .every_ms = wanted.every_ms,
                 .late_ms = wanted.late_ms,
+                .lead_ms = wanted.lead_ms,
+                .skew_ms = wanted.skew_ms,
                 .no_prefetch = wanted.no_prefetch,
                 .no_ack = wanted.no_ack,
                 .hold = wanted.hold,

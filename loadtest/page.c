@@ -1,6 +1,8 @@
 /* loadtest/page.c -- see page.h. Which plots there are, and in which order, is one table. */
 #include "loadtest/page.h"
 
+#include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,12 +30,18 @@ static bool is_compared(const struct page *page)
         return page->n > 1;
 }
 
+/* And something happened in this column. */
+static bool are_compared(const struct page *page, enum series_column column)
+{
+        return is_compared(page) && series_total(&page->accounts[0].series, column) +
+                                            series_total(&page->accounts[1].series, column) >
+                                        0;
+}
+
 /* What an account is called in a legend, and its colour, where two are in one plot. */
 static const char *run_name(const struct page *page, unsigned i)
 {
-        static const char *const names[] = { "without prefetch", "with prefetch" };
-
-        return is_compared(page) ? names[i] : NULL;
+        return is_compared(page) ? page->scenario->runs[i] : NULL;
 }
 
 static unsigned run_colour(const struct page *page, unsigned i)
@@ -49,6 +57,24 @@ static void mark_first(const struct page *page, struct curves *curves)
                 curves_add_marks(curves, &page->accounts[0]);
         else
                 curves->marks[curves->n_marks++] = (struct plot_mark){ 0, label };
+}
+
+/* Of both runs the middle 99 %: one device in a thousand that is a second late would leave the others
+ * a line. */
+static void fill_moments(const struct page *page, struct curves *curves)
+{
+        double from = 0, upto = 0, margin;
+
+        for (unsigned i = 0; i < page->n; i++) {
+                const struct moments *moments = &page->accounts[i].report.result.moments;
+
+                from = fmin(from, (double)moments_percentile(moments, 0.5) / 1e3);
+                upto = fmax(upto, (double)moments_percentile(moments, 99.5) / 1e3);
+        }
+        margin = fmax((upto - from) * 0.05, 1);
+        for (unsigned i = 0; i < page->n; i++)
+                curves_add_moments(curves, &page->accounts[i].report.result.moments, from - margin,
+                                   upto + margin, run_name(page, i), run_colour(page, i));
 }
 
 static void fill_requests(const struct page *page, struct curves *curves)
@@ -96,7 +122,7 @@ static void fill_shares(const struct page *page, struct curves *curves)
 
 static void fill_screens(const struct page *page, struct curves *curves)
 {
-        for (unsigned i = 0; is_compared(page) && i < page->n; i++)
+        for (unsigned i = 0; are_compared(page, SERIES_SHOWN) && i < page->n; i++)
                 curves_add_share(curves, &page->accounts[i], SERIES_SHOWN, SERIES_COLUMNS,
                                  page->accounts[i].report.devices, -0.5, run_name(page, i),
                                  run_colour(page, i));
@@ -106,7 +132,7 @@ static void fill_screens(const struct page *page, struct curves *curves)
 
 static void fill_content(const struct page *page, struct curves *curves)
 {
-        for (unsigned i = 0; is_compared(page) && i < page->n; i++)
+        for (unsigned i = 0; are_compared(page, SERIES_FETCHED) && i < page->n; i++)
                 curves_add_share(curves, &page->accounts[i], SERIES_FETCHED, SERIES_COLUMNS,
                                  page->accounts[i].report.devices, -1e9, run_name(page, i),
                                  run_colour(page, i));
@@ -192,6 +218,10 @@ static void fill_cores(const struct page *page, struct curves *curves)
 }
 
 static const struct sketch sketches[] = {
+        { "When each screen switched", "% have switched by then", "ms from the moment that was named",
+          100, fill_moments,
+          "True time, which no device knows. The half per cent at either end may lie outside.",
+          "together" },
         { "Prefetch requests per second", "requests in the last second", NULL, 0, fill_requests,
           "Each point tells how many requests were begun in the second before it.",
           "compare stampede spread" },
@@ -304,7 +334,7 @@ static void add_tiles(const struct page *page, struct buf *out)
         html_tiles_begin(out);
         for (unsigned i = 0; i < page->accounts[0].n_figures; i++) {
                 const struct figure *figure = &page->accounts[0].figures[i], *other;
-                char one[64], value[140], what[140];
+                char one[64], value[140], what[200];
 
                 if (!figure->is_tile)
                         continue;
@@ -317,7 +347,8 @@ static void add_tiles(const struct page *page, struct buf *out)
 
                         value_text(other, two);
                         snprintf(value, sizeof(value), "%s → %s", one, two);
-                        snprintf(what, sizeof(what), "%s: without → with prefetch", figure->what);
+                        snprintf(what, sizeof(what), "%s: %s → %s", figure->what,
+                                 run_name(page, 0), run_name(page, 1));
                 }
                 html_tile(out, value, what);
         }
@@ -326,7 +357,7 @@ static void add_tiles(const struct page *page, struct buf *out)
 
 static void add_table(const struct page *page, struct buf *out)
 {
-        static const char *const heads[] = { "", "without prefetch", "with prefetch" };
+        const char *const heads[] = { "", run_name(page, 0), run_name(page, 1) };
 
         html_heading(out, "All figures");
         html_table_begin(out, is_compared(page) ? heads : NULL, 3);
@@ -381,8 +412,13 @@ static void add_sentences(const struct page *page, struct buf *out)
         for (unsigned i = page->n; i-- > 0;) { /* of two, the second speaks of both: first */
                 const struct account *account = &page->accounts[i];
 
-                if (is_compared(page))
-                        html_paragraph(out, i == 0 ? "Without prefetch:" : "With prefetch:");
+                if (is_compared(page)) {
+                        char name[TEXT_MAX];
+
+                        snprintf(name, sizeof(name), "%s:", run_name(page, i));
+                        name[0] = (char)toupper((unsigned char)name[0]);
+                        html_paragraph(out, name);
+                }
                 html_list_begin(out);
                 for (unsigned k = 0; k < account->n_judgements; k++)
                         html_list_item(out, account->judgements[k].kept,

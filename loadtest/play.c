@@ -80,8 +80,8 @@ bool play_signal(struct play *play, const char *stage)
         if (play->changes < SWARM_CHANGES_MAX)
                 atomic_store(&fleet_board(play->fleet)->asked_us[play->changes], wall_us());
         play->changes++;
-        if (admin_change(&play->admin, play->event, stage, play->version, &head, &play->version) !=
-            OK) {
+        if (admin_change(&play->admin, play->event, stage, stage == NULL ? play->lead_ms : 0,
+                         play->version, &head, &play->version) != OK) {
                 report->trouble = play->admin.why;
                 return false;
         }
@@ -150,7 +150,8 @@ bool play_wait(struct play *play, const char *what, play_done_fn *done, void *ar
                 if (done(play, &counts, arg))
                         return true;
                 sum = counts.connected_once + counts.prefetched + counts.tally.delivered +
-                      counts.acks + counts.reconnects + counts.told + counts.shown;
+                      counts.acks + counts.reconnects + counts.told + counts.shown + counts.timed +
+                      counts.acted;
                 if (sum > best)
                         moved_ms = clock_mono_ms();
                 best = sum > best ? sum : best;

@@ -24,6 +24,7 @@ struct play {
         struct swarm_options swarm; /* as the fleet was started */
         char event[EVENT_ID_MAX + 1];
         uint64_t version; /* of the event */
+        int64_t lead_ms;  /* so long before its moment the start is announced; 0: it is for now */
         unsigned changes; /* asked for so far */
         bool is_broken;   /* a process of the herd ended early */
         bool is_held;     /* it stays until Ctrl-C: that is then its proper end */

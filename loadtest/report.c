@@ -301,6 +301,8 @@ static void set_counts(json_t *root, const struct report *report)
                 { "told", counts->told },
                 { "shown", counts->shown },
                 { "shown_late", counts->shown_late },
+                { "timed", counts->timed },
+                { "acted", counts->acted },
                 { "dead", counts->dead },
                 { "churned", counts->churned },
                 { "cut", counts->cut },

@@ -10,6 +10,7 @@ const struct scenario *const scenario_list[] = {
         &scenario_stampede,
         &scenario_spread,
         &scenario_compare,
+        &scenario_together,
         &scenario_slow_readers,
         &scenario_rolling_restart,
         &scenario_soak,

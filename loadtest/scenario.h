@@ -37,6 +37,8 @@ struct wishes { /* what the command line asks for; all borrowed */
         int64_t window_ms;   /* over which devices prefetch */
         int64_t every_ms;    /* between signals that go out by themselves */
         int64_t late_ms;
+        int64_t lead_ms; /* so long before its moment a start is announced, where that is played */
+        int64_t skew_ms; /* devices' clocks are wrong by up to so much, where that is played */
         uint32_t churn; /* per minute, in ten-thousandths of the devices */
         bool no_prefetch, no_ack, hold, is_quiet;
         const volatile sig_atomic_t *stop; /* Ctrl-C */
@@ -47,6 +49,7 @@ struct scenario {
         const char *title;    /* of a page about it: a few words */
         const char *sentence; /* what happens */
         const char *promise;  /* what must hold, and is judged */
+        const char *runs[SCENARIO_RUNS_MAX]; /* what two runs are called beside each other; else NULL */
         /* Defaults that differ from those of `start`. */
         struct scenario_default {
                 const char *option, *value;
@@ -61,7 +64,7 @@ struct scenario {
 };
 
 extern const struct scenario scenario_start, scenario_connect_storm, scenario_reconnect_storm,
-    scenario_stampede, scenario_spread, scenario_compare, scenario_slow_readers,
+    scenario_stampede, scenario_spread, scenario_compare, scenario_together, scenario_slow_readers,
     scenario_rolling_restart, scenario_soak;
 
 extern const struct scenario *const scenario_list[];    /* up to a NULL; the first is the default */

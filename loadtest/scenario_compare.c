@@ -57,6 +57,7 @@ const struct scenario scenario_compare = {
         .sentence =
             "The stampede, then the spread, with the same number of devices: one picture of both.",
         .promise = "prefetch flattens the peak, and no screen is later for it",
+        .runs = { "without prefetch", "with prefetch" },
         .defaults = { { "nodes", "1" },
                       { "connect-rate", "2000" },
                       { "think", "300ms" },

@@ -12,6 +12,7 @@
 #include <openssl/evp.h>
 
 #include "base/clock.h"
+#include "loadtest/swarm_clocks.h"
 #include "loadtest/swarm_device.h"
 
 #define UNDER_WAY_MAX   512 /* handshakes at a time, unless all are wanted at once */
@@ -117,6 +118,10 @@ enum err swarm_create(const struct swarm_options *options, swarm_report_fn *repo
         for (unsigned i = 0; i < TIMINGS; i++)
                 histogram_init(&swarm->result.timings[i]);
         swarm->result.counts.devices = options->n;
+        if (swarm_clocks_create(swarm) != OK) {
+                swarm_destroy(swarm);
+                return ERR_NOMEM;
+        }
         *ret_swarm = swarm;
         return OK;
 }
@@ -136,6 +141,7 @@ void swarm_destroy(struct swarm *swarm)
                                 close(device->fd);
                 }
         }
+        swarm_clocks_destroy(swarm);
         fetcher_destroy(swarm->fetcher);
         inbox_destroy(swarm->inbox);
         witness_fini(&swarm->witness);
@@ -307,7 +313,8 @@ void swarm_run(struct swarm *swarm, struct swarm_result *ret_result)
                 bool hurry = start_devices(swarm, began_us);
 
                 start_fetches(swarm);
-                turn(swarm, hurry ? 1 : TURN_MS);
+                turn(swarm, swarm_clocks_wait_ms(swarm, hurry ? 1 : TURN_MS));
+                swarm_clocks_tick(swarm);
                 wheel_advance(&swarm->links, swarm->now_ms, on_link_timer, swarm);
                 wheel_advance(&swarm->fetches, swarm->now_ms, on_fetch_timer, swarm);
                 fetcher_tick(swarm->fetcher, clock_mono_us());

@@ -15,6 +15,7 @@
 #include "base/histogram.h"
 #include "loadtest/cohorts.h"
 #include "loadtest/model.h"
+#include "loadtest/moments.h"
 #include "loadtest/net.h"
 #include "loadtest/series.h"
 #include "loadtest/simdevice.h"
@@ -70,6 +71,8 @@ struct swarm_options {
         uint32_t fetch_slots;     /* fetches at a time; 0 = FETCHER_SLOTS */
         uint32_t late_ms;         /* told so much before the content came: shown late */
         struct model model;
+        bool keeps_time;  /* devices have clocks of their own, and act at `at`: swarm_clocks.h */
+        uint32_t skew_ms; /* by which these are wrong at most */
         uint64_t connects_per_s; /* 0 = all at once */
         uint32_t window;         /* with a rate: first handshakes on their way at a time; 0 = 512 */
         uint64_t seed;
@@ -93,6 +96,7 @@ struct swarm_counts { /* sums; plain data, goes over a pipe */
             excused; /* now: dead, or slow while these sleep: in none of at_head, behind, owing */
         uint64_t told, shown,
             shown_late;        /* of the start: devices; shown: and the content is there */
+        uint64_t timed, acted; /* devices with clocks: those that know the node's time, and that have acted */
         uint64_t churned, cut; /* connections that the herd itself broke */
         uint64_t too_slow;     /* closed by a node with 4008 */
         uint64_t gave_up;      /* refused for good */
@@ -122,6 +126,7 @@ enum swarm_timing {
 struct swarm_result {
         struct swarm_counts counts;
         struct histogram timings[TIMINGS]; /* us */
+        struct moments moments; /* devices with clocks: when they acted, counted from the start's `at` */
 };
 
 struct swarm;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "loadtest/swarm_clocks.h"
 #include "proto/close.h"
 
 #define BACKOFF_MIN_MS 500
@@ -50,6 +51,7 @@ void swarm_device_release(struct swarm *swarm, struct device *device)
         device->partial = NULL;
         device->owes_ack = device->is_leaving = device->is_asleep = false;
         wheel_stop(&swarm->links, &device->link_timer);
+        swarm_clocks_pause(swarm, device);
 }
 
 /* As a load balancer does that has noticed: another node, any. */
@@ -117,6 +119,18 @@ static bool send_frame(struct swarm *swarm, struct device *device, enum ws_opcod
         return false;
 }
 
+bool swarm_device_say(struct swarm *swarm, struct device *device, const struct message *message)
+{
+        char bytes[256];
+        struct buf out;
+
+        buf_init_fixed(&out, bytes, sizeof(bytes));
+        message_encode(message, (enum encoding)device->encoding, &out);
+        check(!out.failed);
+        return send_frame(swarm, device, device->encoding == ENCODING_JSON ? WS_TEXT : WS_BINARY,
+                          out.data, out.len);
+}
+
 /* As a device would that knows its clock: it acts when the signal says, or at once if that is past.
  * What it has not done yet it does not claim. */
 static void send_ack(struct swarm *swarm, struct device *device)
@@ -124,19 +138,13 @@ static void send_ack(struct swarm *swarm, struct device *device)
         struct message message = { .type = MESSAGE_ACK, .ack = { .seq = device->sim.place.seq } };
         int64_t now_ms = clock_wall_ms();
         int32_t ago_ms = (int32_t)((uint32_t)now_ms - device->acts_ms);
-        char bytes[256];
-        struct buf out;
 
         device->owes_ack = false;
         if (ago_ms >= 0) {
                 message.ack.has_activated_at = true;
                 message.ack.activated_at = now_ms - ago_ms;
         }
-        buf_init_fixed(&out, bytes, sizeof(bytes));
-        message_encode(&message, (enum encoding)device->encoding, &out);
-        check(!out.failed);
-        if (!send_frame(swarm, device, device->encoding == ENCODING_JSON ? WS_TEXT : WS_BINARY,
-                        out.data, out.len))
+        if (!swarm_device_say(swarm, device, &message))
                 return;
         device->unacked = false;
         counts(swarm)->acks++;
@@ -207,8 +215,10 @@ static void on_signal(struct swarm *swarm, struct device *device, const struct s
         if (swarm_role(swarm, device) ==
             MODEL_BRISK) /* how late the others are is their own doing */
                 time_signal(swarm, signal);
-        if (has_started(swarm, &signal->state))
+        if (has_started(swarm, &signal->state)) {
                 swarm_is_told(swarm, device);
+                swarm_clocks_plan(swarm, device, signal->state.at);
+        }
         device->acts_ms = acts_ms(signal);
         if (signal->window_ms > 0 && device->fetch_settled &&
             signal->state.bundle != device->bundle &&
@@ -226,6 +236,7 @@ static void on_hello(struct swarm *swarm, struct device *device, const struct he
         swarm->ack_spread_ms =
             hello->ack_spread_ms < ACK_SPREAD_MAX ? hello->ack_spread_ms : ACK_SPREAD_MAX;
         device->tries = 0;
+        swarm_clocks_hello(swarm, device, hello->now);
         swarm_note(swarm, SERIES_WELCOMES);
         if (device->welcomed) {
                 counts(swarm)->reconnects++;
@@ -249,8 +260,10 @@ static void on_reset(struct swarm *swarm, struct device *device, const struct re
         simdevice_reset(&device->sim, reset->reason, &reset->token, &swarm->witness,
                         &counts(swarm)->tally);
         for (size_t i = 0; i < reset->n; i++)
-                if (has_started(swarm, &reset->events[i]))
+                if (has_started(swarm, &reset->events[i])) {
                         swarm_is_told(swarm, device);
+                        swarm_clocks_plan(swarm, device, reset->events[i].at);
+                }
 }
 
 /* It stays connected until its moment has come, so that it misses nothing it could have had. */
@@ -285,8 +298,11 @@ static void on_message(struct swarm *swarm, struct device *device, const struct 
         case MESSAGE_GOAWAY:
                 on_goaway(swarm, device, &message->goaway);
                 break;
+        case MESSAGE_TIME:
+                swarm_clocks_answer(swarm, device, &message->time);
+                break;
         default:
-                break; /* time, message: nothing a herd has to do with */
+                break; /* message, skip: nothing a herd has to do with */
         }
 }
 

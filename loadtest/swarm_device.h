@@ -55,6 +55,8 @@ struct device { /* zero-filled: unborn */
 
 _Static_assert(sizeof(struct device) <= 144, "there are 15,000 of them in a process");
 
+struct swarm_clocks;
+
 struct swarm {
         struct swarm_options options;
         swarm_report_fn *report;
@@ -65,6 +67,7 @@ struct swarm {
         struct wheel links, fetches;
         struct inbox *inbox;
         struct fetcher *fetcher;
+        struct swarm_clocks *clocks; /* NULL: its devices have none */
         struct witness witness;
         struct rng rng;
         struct swarm_result result;
@@ -86,6 +89,8 @@ struct swarm {
 void swarm_device_ready(struct swarm *swarm, struct device *device, uint32_t epoll_events);
 void swarm_device_timer(struct swarm *swarm, struct device *device); /* link_timer fired */
 void swarm_device_goodbye(struct swarm *swarm, struct device *device);
+/* OPEN only. False: not sent; the connection may be lost by then. */
+bool swarm_device_say(struct swarm *swarm, struct device *device, const struct message *message);
 /* Reads what there is, up to `most` bytes. */
 void swarm_device_read(struct swarm *swarm, struct device *device, size_t most);
 /* OPEN only. Ends the connection, with a close frame or as a broken line does, and comes back. */

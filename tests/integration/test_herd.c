@@ -109,6 +109,37 @@ Test(herd, a_reconnect_storm_of_200_devices_loses_nothing)
         remove_dir();
 }
 
+Test(herd, screens_with_wrong_clocks_switch_together_when_it_is_announced_ahead)
+{
+        json_t *root, *told, *announced;
+        char *out, path[128];
+        int status;
+
+        make_dir();
+        snprintf(path, sizeof(path), "%s/page.json", dir);
+        status = run_program(&out, "kickoff-herd", "together", "--devices", "200", "--lead", "500ms",
+                             "--skew", "5s", "--quiet", "--timeout", "60s", "--json", path, NULL);
+        cr_assert(status == 0 || status == 1, "ended with %d: %s", status, out);
+        root = read_json(path);
+        told = json_array_get(json_object_get(root, "runs"), 0);
+        announced = json_array_get(json_object_get(root, "runs"), 1);
+        for (unsigned i = 0; i < 2; i++) {
+                const json_t *run = i == 0 ? told : announced;
+
+                cr_assert(eq(int, count(run, "acted"), 200), "%s", out);
+                cr_assert(eq(int, count(run, "timed"), 200), "%s", out);
+                cr_assert(eq(int, count(run, "lost"), 0));
+        }
+        cr_assert(eq(int, (int)figure(announced, "lead_ms"), 500));
+        /* How near they come together is the machine's doing, too; that their clocks are seconds off
+         * is not to be seen, nor that they were told half a second before. */
+        cr_assert(gt(dbl, figure(announced, "switched_p50_ms"), -250.0));
+        cr_assert(gt(dbl, figure(told, "switched_first_ms"), -250.0));
+        json_decref(root);
+        free(out);
+        remove_dir();
+}
+
 Test(herd, prefetch_flattens_the_stampede_of_300_devices)
 {
         json_t *root, *stampede, *spread;

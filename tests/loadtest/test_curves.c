@@ -110,3 +110,22 @@ Test(curves, nothing_is_no_line)
         curves_add_histogram(&curves, &h, curves_upto_ms(&h), "h", 0, PLOT_BARS);
         cr_assert(zero(uint, curves.n));
 }
+
+Test(curves, moments_rise_from_none_to_all)
+{
+        static struct moments moments;
+        const struct plot_line *line;
+
+        curves_add_moments(&curves, &moments, -10, 10, "m", 0);
+        cr_assert(zero(uint, curves.n), "nobody has done it");
+        for (int64_t us = -5000; us < 5000; us += 100)
+                moments_record(&moments, us);
+        curves_add_moments(&curves, &moments, -10, 10, "m", 0);
+        line = &curves.lines[0];
+        cr_assert(eq(dbl, line->x[0], -10));
+        cr_assert(eq(dbl, line->y[0], 0));
+        cr_assert(epsilon_eq(dbl, line->x[line->n - 1], 10, 1e-9));
+        cr_assert(eq(dbl, line->y[line->n - 1], 100));
+        for (size_t i = 1; i < line->n; i++)
+                cr_assert(ge(dbl, line->y[i], line->y[i - 1]));
+}

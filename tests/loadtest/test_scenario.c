@@ -125,7 +125,7 @@ Test(scenario, names_are_words_and_each_is_found)
                           scenario->promise != NULL && scenario->run != NULL &&
                           scenario->judge != NULL);
         }
-        cr_assert(eq(uint, n, 9));
+        cr_assert(eq(uint, n, 10));
         cr_assert(eq(str, (char *)scenario_list[0]->name, "start"));
         cr_assert(scenario_find("") == NULL && scenario_find("sta") == NULL &&
                   scenario_find("--list") == NULL);
@@ -244,6 +244,38 @@ Test(scenario, compare_is_judged)
         cr_assert(not(is_kept(&scenario_compare, 2)), "nobody prefetched at all");
 }
 
+static void make_together(void)
+{
+        for (unsigned i = 0; i < 2; i++) {
+                make_good(&accounts[i], &scenario_together);
+                accounts[i].report.result.counts.acted = DEVICES;
+                accounts[i].report.result.counts.timed = DEVICES;
+        }
+        set(&accounts[0], "apart_98_ms", 80);
+        set(&accounts[1], "apart_98_ms", 50);
+}
+
+Test(scenario, together_is_judged)
+{
+        make_together();
+        cr_assert(is_kept(&scenario_together, 2));
+        set(&accounts[1], "apart_98_ms", 50.25);
+        cr_assert(not(is_kept(&scenario_together, 2)), "not together, though announced");
+        for (unsigned i = 0; i < 2; i++) {
+                make_together();
+                accounts[i].report.result.counts.acted--;
+                cr_expect(not(is_kept(&scenario_together, 2)), "run %u: one did not switch", i);
+                accounts[i].report.result.counts.dead++;
+                cr_expect(is_kept(&scenario_together, 2), "run %u: a dead one need not", i);
+                make_together();
+                accounts[i].report.result.counts.timed--;
+                cr_expect(not(is_kept(&scenario_together, 2)), "run %u: it knew no time", i);
+                make_together();
+                accounts[i].report.result.counts.behind = 1;
+                cr_expect(not(is_kept(&scenario_together, 2)), "run %u: a signal was lost", i);
+        }
+}
+
 Test(scenario, slow_readers_is_judged)
 {
         static const struct value values[] = { { "p99_without_ms", 30, -1 },
@@ -301,10 +333,50 @@ static void add_history(struct account *account)
         account_tile(account, "peak_requests_per_s", "most & <most>", "/s", 1234.5);
 }
 
+/* `n` switches, a tenth of a millisecond apart, from 5 ms before the moment named. */
+static void add_moments(struct account *account, int n)
+{
+        for (int i = 0; i < n; i++)
+                moments_record(&account->report.result.moments, 100 * i - 5000);
+}
+
+Test(page, shows_two_runs_by_their_own_names_in_one_picture)
+{
+        const struct page page = { .scenario = &scenario_together,
+                                   .accounts = accounts,
+                                   .n = 2,
+                                   .machine = &machine,
+                                   .command = "kickoff-herd together" };
+        struct buf out = BUF_INIT;
+        json_t *root;
+
+        make_together();
+        add_moments(&accounts[0], 800);
+        add_moments(&accounts[1], 100);
+        scenario_together.judge(accounts, 2);
+        page_picture(&page, &out);
+        cr_assert(strstr(out.data, "When each screen switched") != NULL);
+        cr_assert(strstr(out.data, "told at the moment") != NULL);
+        cr_assert(strstr(out.data, "announced ahead") != NULL);
+        buf_clear(&out);
+        page_html(&page, &out);
+        cr_assert(strstr(out.data, "Announced ahead:") != NULL);
+        cr_assert(strstr(out.data, "without prefetch") == NULL);
+        buf_clear(&out);
+        page_json(&page, true, &out);
+        root = json_loads(out.data, 0, NULL);
+        cr_assert(root != NULL);
+        cr_assert(gt(sz, json_array_size(json_object_get(
+                             json_array_get(json_object_get(root, "runs"), 1), "moments_us")),
+                     10));
+        json_decref(root);
+        buf_fini(&out);
+}
+
 Test(page, is_well_formed_and_asks_nobody_for_anything)
 {
         for (const struct scenario *const *at = scenario_list; *at != NULL; at++) {
-                unsigned n = *at == &scenario_compare ? 2 : 1;
+                unsigned n = (*at)->runs[0] != NULL ? 2 : 1;
                 const struct page page = { .scenario = *at,
                                            .accounts = accounts,
                                            .n = n,
@@ -317,6 +389,8 @@ Test(page, is_well_formed_and_asks_nobody_for_anything)
                 for (unsigned i = 0; i < n; i++) {
                         make_good(&accounts[i], *at);
                         add_history(&accounts[i]);
+                        if (*at == &scenario_together)
+                                add_moments(&accounts[i], 1000);
                 }
                 (*at)->judge(accounts, n);
                 page_html(&page, &out);

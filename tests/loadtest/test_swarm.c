@@ -38,6 +38,7 @@ static struct {
         seqno head;
         uint64_t acks;
         unsigned connects;
+        int64_t acts_at; /* of its signals */
 } node;
 
 static struct swarm_board board;
@@ -105,6 +106,7 @@ static void send_signal(const struct peer *peer, seqno seq)
                                                .kind = SIGNAL_START,
                                                .state = { .event = "cup",
                                                           .stage = "live",
+                                                          .at = node.acts_at,
                                                           .version = 10 + seq,
                                                           .bundle = 1 },
                                                .sent = clock_wall_ms() } };
@@ -626,4 +628,55 @@ Test(swarm, who_is_lost_on_purpose_is_told_as_behind)
         cr_assert(eq(u64, result.counts.behind, 2));
         cr_assert(eq(u64, result.counts.left, 0));
         cr_assert(eq(u64, result.counts.reconnects, 0));
+}
+
+/* --- clocks of their own --------------------------------------------------------------------- */
+
+static void script_announce(const struct swarm_counts *counts)
+{
+        if (step == 0 && counts->connected_once == DEVICES) {
+                board.base_version = 10;
+                board.asked_us[0] = clock_wall_ms() * 1000;
+                node.acts_at = clock_wall_ms() + 300;
+                node_broadcast(1);
+                step = 1;
+        } else if (step == 1) {
+                finish_if(counts->acted == DEVICES && counts->at_head == DEVICES);
+        }
+}
+
+Test(swarm, devices_with_wrong_clocks_wait_for_the_moment_named)
+{
+        run_swarm_as((struct swarm_options){ .keeps_time = true,
+                                             .skew_ms = 5000,
+                                             .no_prefetch = true },
+                     script_announce);
+        cr_assert(eq(u64, result.counts.acted, DEVICES));
+        cr_assert(eq(u64, result.moments.total, DEVICES));
+        /* hello is heard a little after it was said, so that what is reckoned from it alone is late;
+         * whole milliseconds make it early by two at most. When it was told was 300 ms before. */
+        cr_assert(ge(i64, result.moments.first_us, -2000));
+}
+
+static void script_two_starts(const struct swarm_counts *counts)
+{
+        if (step == 0 && counts->connected_once == DEVICES) {
+                board.base_version = 10;
+                board.asked_us[0] = clock_wall_ms() * 1000;
+                node_broadcast(1);
+                step = 1;
+        } else if (step == 1 && counts->acted == DEVICES) {
+                node_broadcast(2);
+                step = 2;
+        } else if (step == 2) {
+                finish_if(counts->tally.delivered == 2 * DEVICES);
+        }
+}
+
+Test(swarm, what_is_for_now_is_done_when_it_is_heard)
+{
+        node.acts_at = 1;
+        run_swarm_as((struct swarm_options){ .keeps_time = true, .no_prefetch = true },
+                     script_two_starts);
+        cr_assert(eq(u64, result.counts.acted, DEVICES), "once, however often it is told");
 }
