@@ -320,7 +320,7 @@ export class ChangeDialog {
         else
             setText(byId("change-reach"), `Reaches ${would.approximate ? "up to " : ""}` +
                 `${isForSome && all >= would.devices ? `${count(would.devices)} of ${devices(all)}` : devices(would.devices)} ` +
-                `within about ${took(would.estimated_ms)}.`);
+                `within about ${took(Number(would.estimated_ms.toPrecision(2)))}.`);
     }
 
     async send() {
