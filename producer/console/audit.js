@@ -25,9 +25,15 @@ function row(entry) {
         make("span", { class: "small" }, ` ${from}${entry.seq ? `, signal ${entry.seq}` : ""}${asked(entry)}`));
 }
 
+let asked = 0;
+
 export async function readAudit() {
+    const mine = ++asked;
+
     try {
         const { answer } = await ask("GET", `/v1/audit?limit=${LIMIT}`);
+        if (mine !== asked)
+            return; /* a later answer has more */
         const newestFirst = [...answer.entries].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
 
         keyed(byId("audit"), newestFirst, (entry) => entry.id, row, () => {});
