@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/gzip.h"
 #include "device/c/device_cache.h"
+#include "device/c/device_inside.h"
 #include "device/c/device_url.h"
 #include "device/c/kickoff_device.h"
 #include "tests/device/fake_node.h"
@@ -581,6 +582,31 @@ Test(sdk, comes_back_after_being_cut_also_from_inside_a_callback)
         say_hello(&app, 10, true);
         say_signal(&app, 11);
         until(&app, app.node.connects == 3 && app.node.upgraded);
+        end(&app);
+}
+
+Test(sdk, keeps_nothing_of_connections_that_are_over)
+{
+        static const char refusal[] = "HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\n"
+                                      "Connection: close\r\n\r\n";
+        struct app app;
+        size_t links = 0;
+
+        begin(&app, ENCODING_JSON, NULL);
+        for (unsigned i = 1; i <= 6; i++) {
+                until(&app, app.node.connects == i && app.node.upgraded);
+                say_hello(&app, 10, false);
+                until(&app, app.hellos == i);
+                fake_node_hang_up(&app.node);
+                until(&app, app.state == KICKOFF_DEVICE_WAITING);
+        }
+        app.node.refusal = refusal;
+        until(&app, app.node.connects == 8);
+        until(&app, app.state == KICKOFF_DEVICE_WAITING);
+        kickoff_device_service(app.device, 0);
+        for (const struct link *link = app.device->links; link != NULL; link = link->next)
+                links++;
+        cr_assert(le(sz, links, 1), "%zu links that nobody ends", links);
         end(&app);
 }
 
