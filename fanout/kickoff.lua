@@ -248,21 +248,51 @@ local function forbidden(wanted)
 end
 
 local function may_append(keys, publish, channel)
-  local audits = keys[7] and { 'XADD', keys[7], 'MAXLEN', '~', '1', '*', 'f', 'v' }
-  return forbidden{
+  local wanted = {
     { 'XADD', keys[1], '*', 'f', 'v' }, { 'XTRIM', keys[1], 'MINID', '0' },
     { 'XRANGE', keys[1], '-', '+' },
     { 'HSET', keys[2], 'f', 'v' }, { 'HDEL', keys[2], 'f' }, { 'HSET', keys[3], 'f', 'v' },
     { 'HSET', keys[4], 'f', 'v' }, { 'EXPIRE', keys[4], '1' }, { 'HSET', keys[5], 'f', 'v' },
-    { 'DEL', keys[6] }, { publish, channel, 'm' }, audits or nil,
+    { 'DEL', keys[6] }, { publish, channel, 'm' },
   }
+  if keys[7] then
+    table.insert(wanted, { 'XADD', keys[7], 'MAXLEN', '~', '1', '*', 'f', 'v' })
+  end
+  if keys[8] then
+    table.insert(wanted, { 'HSET', keys[8], 'f', 'v' })
+    table.insert(wanted, { 'HDEL', keys[8], 'f' })
+  end
+  return forbidden(wanted)
+end
+
+-- The hash of the body that a row names: "[<token> ]<sha256> <size> <content type>". nil: it is no row of ours.
+local function body_of(row)
+  return string.match(row, '^(%x+) %d') or string.match(row, '^%S+ (%x+) %d')
+end
+
+-- Drafts become current rows; each says which change made it so. Bodies that lose a row are noted, for others may
+-- name them: prefetch/sweeper.c looks. Those that get one are nobody's to delete.
+local function make_current(bundles_key, replaced_key, drafts, token, now)
+  for i = 1, #drafts, 2 do
+    local was = replaced_key and redis.call('HGET', bundles_key, drafts[i])
+    local body = was and body_of(was)
+    if body and body ~= body_of(drafts[i + 1]) then
+      redis.call('HSET', replaced_key, body, now)
+    end
+    redis.call('HSET', bundles_key, drafts[i], token .. ' ' .. drafts[i + 1])
+  end
+  if replaced_key and redis.call('HLEN', replaced_key) > 0 then
+    for i = 2, #drafts, 2 do
+      redis.call('HDEL', replaced_key, body_of(drafts[i]) or '')
+    end
+  end
 end
 
 local function message_of(epoch, seq, tag, prev, body, record)
   return epoch .. '.' .. as_text(seq) .. '.' .. tag .. ' ' .. prev .. ' ' .. body .. '\n' .. record
 end
 
--- KEYS log meta events req bundles drafts [audit]
+-- KEYS log meta events req bundles drafts [audit [replaced]]
 -- ARGV event expected record body tag publish channel publishes fingerprint request_ttl_s events_max
 --      keep_entries keep_ms now hold, witness's epoch seq tag, durability [kind who from asked audit_keep]
 -- publish: PUBLISH, or SPUBLISH in a cluster. hold: how many replicas must have it before it is released;
@@ -311,6 +341,9 @@ local function append(keys, args)
       return { 'nodrafts' }
     end
     redis.call('HLEN', bundles_key) -- of the right type, or we stop here
+    if keys[8] then
+      redis.call('HLEN', keys[8])
+    end
   end
   if keys[7] then
     redis.call('XRANGE', keys[7], '-', '+', 'COUNT', '1') -- likewise
@@ -350,10 +383,8 @@ local function append(keys, args)
       'event', event, 'from', args[22], 'body', args[23], 'seq', as_text(seq), 'token', token,
       'version', as_text(version + 1))
   end
-  for i = 1, #drafts, 2 do -- the row says which change made it current
-    redis.call('HSET', bundles_key, drafts[i], token .. ' ' .. drafts[i + 1])
-  end
   if publishes == '1' then
+    make_current(bundles_key, keys[8], drafts, token, args[14])
     redis.call('DEL', drafts_key)
   end
   if seq % TRIM_EVERY == 0 then
@@ -480,6 +511,26 @@ local function renew(keys, args)
   return answer('renewed')
 end
 
+-- --- bodies that nothing names (prefetch/sweeper.h) -------------------------------------------------------
+
+-- The caller has looked at all rows. What was noted since, or is noted no more, is left alone: somebody named it.
+-- KEYS replaced body ...; ARGV before, then of each body: sha256 named ('1': only the note goes)
+-- -> how many were deleted
+local function sweep(keys, args)
+  local deleted = 0
+  for i = 2, #keys do
+    local body, named = args[2 * i - 2], args[2 * i - 1]
+    local since = tonumber(redis.call('HGET', keys[1], body))
+    if since and since <= tonumber(args[1]) then
+      redis.call('HDEL', keys[1], body)
+      if named ~= '1' then
+        deleted = deleted + redis.call('DEL', keys[i])
+      end
+    end
+  end
+  return deleted
+end
+
 -- --- one device (fanout/registry.h): a record each, which is a hint and no part of the log ----------------
 
 -- Redis' own clock, in ms: nodes say how long ago, so theirs need not agree.
@@ -498,10 +549,11 @@ local function arrive(keys, args)
   for i, key in ipairs(keys) do
     local session, came, id = args[3 * i + 2], now - tonumber(args[3 * i + 3]), args[3 * i + 4]
     local was = redis.call('HMGET', key, 'n', 's', 't', 'g')
-    local there = was[1] and not was[4]
+    local there = was[1] and was[2] and was[3] and not was[4]
+    local since = there and tonumber(was[3]) or 0
     if there and was[1] == node and was[2] == session then
       redis.call('EXPIRE', key, keep_s)
-    elseif there and (tonumber(was[3]) > came or (tonumber(was[3]) == came and was[2] > session)) then
+    elseif there and (since > came or (since == came and was[2] > session)) then
       table.insert(answer, { as_text(i - 1), was[1], was[2] })
     else
       redis.call('HSET', key, 'n', node, 's', session, 't', as_text(came))
@@ -538,6 +590,7 @@ end
 redis.register_function('kickoff1_append', append)
 redis.register_function('kickoff1_release', release)
 redis.register_function('kickoff1_renew', renew)
+redis.register_function('kickoff1_sweep', sweep)
 redis.register_function('kickoff1_arrive', arrive)
 redis.register_function('kickoff1_leave', leave)
 reads('kickoff1_head', head)

@@ -40,6 +40,7 @@ enum err writer_call_append(struct redis *redis, const char *ns, const struct ap
         const char *request = request_of(change);
         char log[KEY_MAX + 1], meta[KEY_MAX + 1], events[KEY_MAX + 1], req[KEY_MAX + 1];
         char bundles[KEY_MAX + 1], drafts[KEY_MAX + 1], channel[KEY_MAX + 1], audit[KEY_MAX + 1];
+        char replaced[KEY_MAX + 1];
         const struct audit_note *note = change->note;
         char expected[24], now[24], ttl[24], keep_ms[24], hold[16], tag[17];
         char epoch[17], seq[24], seen_tag[17];
@@ -49,7 +50,7 @@ enum err writer_call_append(struct redis *redis, const char *ns, const struct ap
         /* clang-format off */
         const char *const argv[] = {
                 "FCALL", "kickoff1_append",
-                "7", log, meta, events, req, bundles, drafts, audit,
+                "8", log, meta, events, req, bundles, drafts, audit, replaced,
                 change->event, expected, append->record, append->body, tag, publish, channel, publishes,
                 fingerprint, ttl, TEXT(EVENTS_MAX), TEXT(WRITER_KEEP_ENTRIES), keep_ms, now,
                 hold, epoch, seq, seen_tag, append->durability,
@@ -65,6 +66,7 @@ enum err writer_call_append(struct redis *redis, const char *ns, const struct ap
         key_format(drafts, ns, KEY_DRAFTS, change->event);
         key_format(channel, ns, KEY_CHANNEL, NULL);
         key_format(audit, ns, KEY_AUDIT, NULL);
+        key_format(replaced, ns, KEY_REPLACED, NULL);
         snprintf(expected, sizeof(expected), "%llu", (unsigned long long)append->expected);
         snprintf(now, sizeof(now), "%lld", (long long)append->now);
         snprintf(ttl, sizeof(ttl), "%d", WRITER_REQUEST_TTL_S);

@@ -24,6 +24,7 @@
 #include "gateway/leaving.h"
 #include "gateway/node.h"
 #include "gateway/options.h"
+#include "prefetch/sweeper.h"
 #include "producer/admin.h"
 
 /* Of the drain tick, 20 ms each. */
@@ -38,7 +39,8 @@ struct kickoffd {
         struct embedded_redis *redis;
         struct node *node;
         struct writer *writer;
-        struct starter *starter; /* of whoever takes changes */
+        struct starter *starter; /* of whoever takes changes, and ... */
+        struct sweeper *sweeper; /* ... likewise */
         struct admin *admin;
         struct event *on_int, *on_term, *drain_tick;
         struct leaving *leaving;
@@ -215,6 +217,12 @@ static enum err start_admin(struct kickoffd *k, const char **ret_why)
                            &k->starter);
         if (err != OK)
                 return err;
+        err = sweeper_create(
+            k->base,
+            &(struct sweeper_options){ .reads = options.redis, .writes = options.writes, .ns = k->options.ns },
+            &k->sweeper);
+        if (err != OK)
+                return err;
         options.writer = k->writer;
         err = admin_create(k->base, &options, &k->admin, ret_why);
         if (err == OK)
@@ -252,6 +260,7 @@ static void stop(struct kickoffd *k)
         if (k->writer)
                 writer_destroy(k->writer);
         starter_destroy(k->starter);
+        sweeper_destroy(k->sweeper);
         node_destroy(k->node);
         leaving_destroy(k->leaving);
         embedded_redis_stop(k->redis);

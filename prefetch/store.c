@@ -2,17 +2,20 @@
  * Refuses to know who asks and what is kept in memory.
  *
  * Writing: MULTI, SET body, HSET draft row, (counts), EXEC in one pipeline. A body is filed under
- * its own hash, so writing it twice, or writing it and then losing the row, harms nobody. Index
+ * its own hash, so writing it twice, or writing it and then losing the row, harms nobody; that one
+ * lost a row is noted for sweeper.c, and that one is named again takes such a note away. Index
  * reading is a transaction too: row and event record are of one moment, so an index is labelled
  * with the version it really has. Every body is hashed when it comes back.
  *
  * Failure: no answer = unknown (ERR_TIMEOUT), an error = Redis said no (ERR_IO, with its words). */
 #include "prefetch/store.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "fanout/event.h"
 #include "proto/keys.h"
@@ -27,6 +30,7 @@ struct op {                /* one store_ call under way */
         char refused[160]; /* what Redis said to the first command it did not take */
         struct redis *redis;
         char key[KEY_MAX + 1]; /* drafts key (put) */
+        char replaced_key[KEY_MAX + 1]; /* put */
         char event[EVENT_ID_MAX + 1];
         uint64_t version; /* index: at least this one */
         struct bundle_row row;
@@ -154,6 +158,30 @@ static bool is_too_many(const struct redis_reply *reply, size_t i, int64_t draft
                 redis_integer(redis_at(reply, i + 2)) == 0);
 }
 
+/* A row that named this body is gone: sweeper.h. If the note gets lost, the body stays. */
+static void note_replaced(const struct op *op, const char *sha256)
+{
+        char now[24];
+        const char *const argv[] = { "HSET", op->replaced_key, sha256, now };
+
+        snprintf(now, sizeof(now), "%" PRId64, clock_wall_ms());
+        if (redis_command(op->redis, NULL, NULL, countof(argv), argv, NULL) != OK)
+                log_debug("PREFETCH-NOTE-LOST", "sha256=%s", sha256);
+}
+
+/* `row`: the draft whose place this one took, nil if there was none. */
+static void note_draft_before(const struct op *op, const struct redis_reply *row)
+{
+        struct bundle_row before;
+        size_t len;
+        const char *text = redis_text(row, &len);
+
+        if (redis_type(row) == REDIS_STRING &&
+            bundle_row_parse(op->row.cohort, text, len, &before) == OK &&
+            strcmp(before.sha256, op->row.sha256) != 0)
+                note_replaced(op, before.sha256);
+}
+
 /* Over the limit is only known once the row is in: counting first would let two writers pass
  * together. */
 static void on_draft_written(struct op *op, const struct redis_reply *reply)
@@ -161,13 +189,15 @@ static void on_draft_written(struct op *op, const struct redis_reply *reply)
         enum err err;
         const char *why;
 
-        if (!transaction_is_good(op, reply, 5, &err, &why)) {
+        if (!transaction_is_good(op, reply, 7, &err, &why)) {
                 op->done(op->owner, err, why);
                 return;
         }
-        if (is_too_many(reply, 2, 0)) {
+        note_draft_before(op, redis_at(reply, 1));
+        if (is_too_many(reply, 3, 0)) {
                 const char *const argv[] = { "HDEL", op->key, op->row.cohort };
 
+                note_replaced(op, op->row.sha256);
                 if (redis_command(op->redis, NULL, NULL, 3, argv, NULL) != OK)
                         log_warn("PREFETCH-DRAFT-LEFT", "event=%s cohort=%s", op->event,
                                  op->row.cohort);
@@ -230,14 +260,17 @@ enum err store_put_draft(struct redis *redis, const char *ns, const char *event,
         key_format(op->key, ns, KEY_DRAFTS, event);
         key_format(bundles_key, ns, KEY_BUNDLES, event);
         key_format(body_key, ns, KEY_BODY, row->sha256);
+        key_format(op->replaced_key, ns, KEY_REPLACED, NULL);
         bundle_row_format(row, text, sizeof(text));
         struct step steps[] = {
                 step_of("MULTI", NULL, NULL, NULL),
                 step_of("SET", body_key, NULL, NULL),
+                step_of("HGET", op->key, op->row.cohort, NULL),
                 step_of("HSET", op->key, op->row.cohort, text),
                 step_of("HLEN", op->key, NULL, NULL),
                 step_of("HLEN", bundles_key, NULL, NULL),
                 step_of("HEXISTS", bundles_key, op->row.cohort, NULL),
+                step_of("HDEL", op->replaced_key, op->row.sha256, NULL),
                 step_of("EXEC", NULL, NULL, NULL),
         };
 

@@ -17,6 +17,7 @@
         X(KEY_BUNDLES, "bundles")  /* + event id: hash cohort -> "<token> <sha256> <size> <content type>" */ \
         X(KEY_DRAFTS,  "drafts")   /* + event id: the same, not yet current, so without the token */  \
         X(KEY_BODY,    "body")     /* + sha256: the bytes of one bundle body */                     \
+        X(KEY_REPLACED, "replaced") /* hash: sha256 of a body -> when a row that named it was replaced */ \
         X(KEY_REPORT,  "report")   /* + seq: delivery report */                                     \
         X(KEY_NODES,   "nodes")    /* hash: node name -> presence as JSON */                        \
         X(KEY_ORDERS,  "orders")   /* hash: node name -> what it is told to do, as JSON */         \

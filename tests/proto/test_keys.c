@@ -30,6 +30,7 @@ Test(keys, are_spelled_as_the_design_says)
                 { KEY_BUNDLES, "cup", "{kickoff}:bundles:cup" },
                 { KEY_DRAFTS, "cup", "{kickoff}:drafts:cup" },
                 { KEY_BODY, "e3b0", "{kickoff}:body:e3b0" },
+                { KEY_REPLACED, NULL, "{kickoff}:replaced" },
                 { KEY_REPORT, "41", "{kickoff}:report:41" },
                 { KEY_NODES, NULL, "{kickoff}:nodes" },
                 { KEY_ORDERS, NULL, "{kickoff}:orders" },
