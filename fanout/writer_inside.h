@@ -1,5 +1,5 @@
-/* fanout/writer_inside.h -- what the files of the writer share: one submit on its way, and the ways it can end
- * (outcome.c). For writer.c and outcome.c alone. */
+/* fanout/writer_inside.h -- what the files of the writer share: one submit on its way (writer.c), its append
+ * (writer_append.c), and the ways it can end (outcome.c). For these alone. */
 #pragma once
 
 #include <stdbool.h>
@@ -49,6 +49,27 @@ struct writer {
         struct event *deadline; /* of the first of `pending`, or of one that is done by now */
         struct submit_list pending, decided;
 };
+
+/* --- writer.c: what every step begins and ends with ---------------------------------------------------------- */
+
+/* `step`: what made the call. */
+void writer_called(struct submit *submit, enum err err, void (*step)(struct submit *submit));
+/* Every answer comes through here. False: nobody is there to hear it. */
+bool writer_landed(struct submit *submit);
+/* Errors of either call. The function checks before it writes, so an error means nothing was written. */
+void writer_take_error(struct submit *submit, const struct redis_reply *reply);
+/* False: finished, for nobody can decide on what cannot be read. */
+bool writer_take_before(struct submit *submit, const struct redis_reply *record);
+/* The event's rules; what follows is the append. */
+void writer_decide(struct submit *submit);
+
+/* --- writer_append.c ------------------------------------------------------------------------------------------ */
+
+void writer_append_send(struct submit *submit);
+/* A dry run: all that was asked, and nothing done. */
+void writer_append_stop_short(struct submit *submit);
+/* The first result of its key: at `i` of this answer, and behind it. */
+void writer_append_take_replay(struct submit *submit, const struct redis_reply *reply, size_t i);
 
 /* --- outcome.c: each tells the owner, who may destroy the writer, and frees the submit ----------------------- */
 
