@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "proto/keys.h"
 
+#define US_PER_DEVICE_MAX 1e6
+
 struct reading {
         presence_fn *done;
         void *owner;
@@ -135,6 +137,8 @@ static bool parse(const char *name, const char *json, size_t len, struct presenc
                 node->leaves = leaves;
                 node->ended = json_is_true(json_object_get(record, "ended"));
                 node->us_per_device = json_number_value(json_object_get(record, "us_per_device"));
+                if (!(node->us_per_device >= 0 && node->us_per_device <= US_PER_DEVICE_MAX))
+                        node->us_per_device = 0; /* it makes no sense: as if it had not said */
                 take_audiences(record, node);
         }
         json_decref(record);

@@ -36,6 +36,15 @@ Test(reach, goes_by_what_a_node_has_measured)
         cr_assert(eq(u64, reach_of(nodes, 2, NULL).estimated_ms, 400 + REACH_BASE_MS));
 }
 
+Test(reach, of_a_node_that_says_nonsense_is_a_day_at_most)
+{
+        const struct presence nodes[] = {
+                { .name = "a", .devices = UINT64_MAX / 4, .us_per_device = 1e6 },
+        };
+
+        cr_assert(eq(u64, reach_of(nodes, 1, NULL).estimated_ms, 86400000));
+}
+
 Test(reach, of_a_signal_for_some_counts_those_and_says_where_it_cannot_know)
 {
         const struct presence_audience sorts[] = { { { "default", "tv" }, 300 },
