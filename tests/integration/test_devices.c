@@ -206,6 +206,45 @@ Test(devices, a_message_reaches_its_device_without_a_registry)
         reaches("--registry=off");
 }
 
+Test(devices, a_dry_run_finds_the_device_and_tells_it_nothing)
+{
+        static const char body[] = "{\"id\":\"m-never\",\"body\":\"never\"}";
+        const json_t *entries;
+        struct answer answer;
+        struct fleet fleet;
+        int fd;
+
+        fleet_start(&fleet, 2, NULL);
+        fd = connected(&fleet.nodes[1], "tv-1");
+        wait_until(is_at, &(struct place){ &fleet.nodes[0], "tv-1", "b" }, "found");
+        answer = ask(&fleet.nodes[0], "POST", "/v1/devices/tv-1/messages?dry_run=1", body, NULL);
+        cr_assert(eq(int, answer.status, 200));
+        cr_assert(json_is_true(json_object_get(answer.json, "dry_run")));
+        cr_assert(
+            eq(str, (char *)json_string_value(json_object_get(answer.json, "would")), "message"));
+        cr_assert(eq(str, (char *)json_string_value(json_object_get(answer.json, "node")), "b"));
+        cr_assert(eq(str, (char *)json_string_value(json_object_get(answer.json, "id")), "m-never"));
+        answer_end(&answer);
+        answer = ask(&fleet.nodes[0], "POST", "/v1/devices/tv-9/messages?dry_run=1", body, NULL);
+        cr_assert(eq(int, answer.status, 404));
+        answer_end(&answer);
+        answer = ask(&fleet.nodes[0], "POST", "/v1/devices/tv-1/messages?dry_run=1", "{}", NULL);
+        cr_assert(eq(int, answer.status, 400));
+        answer_end(&answer);
+        cr_assert(eq(int, message(&fleet.nodes[0], "tv-1", "real"), 200));
+        must_hear(fd, "real"); /* the first it hears */
+        answer = ask(&fleet.nodes[1], "GET", "/v1/audit", NULL, NULL);
+        entries = json_object_get(answer.json, "entries");
+        cr_assert(eq(sz, json_array_size(entries), 1));
+        cr_assert(eq(
+            str,
+            (char *)json_string_value(json_object_get(json_array_get(entries, 0), "body")),
+            "{\"id\":\"m-real\",\"body\":\"real\"}"));
+        answer_end(&answer);
+        close(fd);
+        fleet_end(&fleet);
+}
+
 Test(devices, who_has_left_was_last_seen_then)
 {
         int64_t before = clock_wall_ms(), ms = 0;
