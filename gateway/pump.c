@@ -137,7 +137,7 @@ static bool batch_add(struct worker *worker, struct conn *conn, struct batch *ba
 
 /* A signal's frame has begun. If bytes are pending, and it was the last of its call, it is not whole
  * yet. */
-static void begun_signal(struct worker *worker, struct conn *conn, seqno seq, bool is_last)
+static void signal_begun(struct worker *worker, struct conn *conn, seqno seq, bool is_last)
 {
         metric_add(&m_signals, 1);
         if (conn->pending != NULL && is_last)
@@ -154,7 +154,7 @@ static void settle(struct worker *worker, struct conn *conn, const struct batch 
                 session_rewind(&conn->session, batch->places[begun]);
         for (unsigned i = 0; i < begun; i++)
                 if (batch->signals[i] != 0)
-                        begun_signal(worker, conn, batch->signals[i], i == begun - 1);
+                        signal_begun(worker, conn, batch->signals[i], i == begun - 1);
 }
 
 /* --- one session ----------------------------------------------------------------------------- */
@@ -367,7 +367,7 @@ void pump_settle_newest(struct worker *worker, struct conn *conn, uint32_t len, 
         if (output_judge(worker, conn, &piece, 1, KEEP_BEGUN, result, &begun) == OUTPUT_LOST)
                 return;
         if (begun > 0)
-                begun_signal(worker, conn, seq, true);
+                signal_begun(worker, conn, seq, true);
         else
                 session_rewind(&conn->session,
                                (struct session_place){ seq - 1, is_joined, false });
