@@ -162,7 +162,7 @@ static int by_hash(const void *a, const void *b)
 
 static void name(struct walk *walk, const char *hash)
 {
-        struct body wanted, *found;
+        struct body wanted = { .is_named = false }, *found;
 
         memcpy(wanted.sha256, hash, BUNDLE_SHA_TEXT);
         wanted.sha256[BUNDLE_SHA_TEXT] = '\0';
