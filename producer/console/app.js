@@ -154,6 +154,7 @@ function onLink(link, problem) {
         state.status = null;
         state.liveMs = Date.now();
         auditHead = -1;
+        byId("token-dialog").close(); /* it may have been asked for again while the right one was on its way */
         announce(before === "lost" ? "The connection to the node is back." : "Connected to the node.");
     }
     if (link === "token" && !byId("token-dialog").open) {
