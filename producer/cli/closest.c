@@ -1,6 +1,7 @@
 /* producer/cli/closest.c -- see closest.h. */
 #include "producer/cli/closest.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
