@@ -195,6 +195,8 @@ enum err fleet_start(const struct swarm_options *options, uint32_t devices, uint
                         own.connects_per_s = options->connects_per_s / n + 1;
                 if (options->window > 0)
                         own.window = options->window / among + 1;
+                if (options->back_window > 0)
+                        own.back_window = options->back_window / n + 1;
                 fleet->n++;
                 err = start_process(fleet, i, &own);
         }

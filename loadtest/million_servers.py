@@ -253,7 +253,7 @@ class Herd:
         argv = [os.path.join(args.bin, "kickoff-herd-drive"), "--devices", str(args.nodes * args.devices),
                 "--url", servers.urls(), "--event", EVENT, "--event-version", str(version),
                 "--timeout", f"{args.timeout}s", "--window", str(args.window),
-                "--in-turn", str(args.in_turn)]
+                "--back-window", str(args.window), "--in-turn", str(args.in_turn)]
         self.process = machine.spawn(argv + (["--quiet"] if args.quiet else []), stdin=subprocess.PIPE,
                                      stdout=subprocess.PIPE, text=True)
 

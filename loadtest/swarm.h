@@ -20,7 +20,8 @@
 #include "loadtest/simdevice.h"
 #include "loadtest/witness.h"
 
-#define SWARM_CHANGES_MAX 1024 /* changes of the event that can be timed in one run */
+#define SWARM_TURNED_BACK_MS 2000
+#define SWARM_CHANGES_MAX    1024 /* changes of the event that can be timed in one run */
 
 enum swarm_phase { SWARM_RUN, SWARM_FINISH };
 
@@ -73,6 +74,10 @@ struct swarm_options {
         struct model model;
         uint64_t connects_per_s; /* 0 = all at once */
         uint32_t window;         /* with a rate: first handshakes on their way at a time; 0 = 512 */
+        /* How many of those who come back may be at it at a time; the others look again within
+         * SWARM_TURNED_BACK_MS. 0 = any number, which a machine that is too slow for all these
+         * devices cannot do: their requests come so late that nodes take them for silent. */
+        uint32_t back_window;
         /* Other than 0: those of so many processes arrive at a time, and at one target after the
          * other, so that a small machine does one thing at a time; `turn` is this process's. */
         unsigned in_turn, turn;
