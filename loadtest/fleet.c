@@ -166,6 +166,7 @@ enum err fleet_start(const struct swarm_options *options, uint32_t devices, uint
         uint64_t most = options->fetch_slots > 0 ? (room + 1) / 2 : room;
         uint32_t each = most < FLEET_PROCESS_DEVICES ? (uint32_t)most : FLEET_PROCESS_DEVICES;
         unsigned n = (devices + each - 1) / each;
+        unsigned among = options->in_turn > 0 && options->in_turn < n ? options->in_turn : n;
         struct fleet *fleet = calloc(1, sizeof(*fleet) + n * sizeof(*fleet->processes));
         enum err err = OK;
 
@@ -186,13 +187,16 @@ enum err fleet_start(const struct swarm_options *options, uint32_t devices, uint
                 own.n = (uint32_t)((uint64_t)devices * (i + 1) / n) - own.first;
                 own.fetch_slots = options->fetch_slots > 0 ? own.n : 0;
                 own.board = fleet->board;
+                own.turn = i;
                 own.seed = rng_secure_u64();
                 own.report_every_ms =
                     options->report_every_ms > 0 ? options->report_every_ms : REPORT_EVERY_MS;
                 if (options->connects_per_s > 0)
                         own.connects_per_s = options->connects_per_s / n + 1;
                 if (options->window > 0)
-                        own.window = options->window / n + 1;
+                        own.window = options->window / among + 1;
+                if (options->back_window > 0)
+                        own.back_window = options->back_window / n + 1;
                 fleet->n++;
                 err = start_process(fleet, i, &own);
         }

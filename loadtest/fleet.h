@@ -13,9 +13,9 @@
 
 struct fleet;
 
-/* `options`.first, .n, .board, .seed and .connects_per_s are set per process here; connects_per_s
- * and window are given for all together. fetch_slots other than 0: as many as the process has devices. Call
- * before any thread exists. ERR_NOMEM, ERR_IO (fork). */
+/* `options`.first, .n, .turn, .board, .seed and .connects_per_s are set per process here;
+ * connects_per_s, window and back_window are given for all together. fetch_slots other than 0: as
+ * many as the process has devices. Call before any thread exists. ERR_NOMEM, ERR_IO (fork). */
 must_check enum err fleet_start(const struct swarm_options *options, uint32_t devices,
                                 uint64_t descriptors, struct fleet **ret_fleet);
 unsigned fleet_processes(const struct fleet *fleet);

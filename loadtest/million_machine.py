@@ -29,6 +29,7 @@ NEWCOMERS, RESUMES, BESIDE = 0.975, 0.985, 100
 DEVICE_BYTES = 9600
 FRAME_BYTES = 1280
 PROCESS_BYTES = 12 << 20
+PAGES_WITH_A_FRAME = 1  # by which the kernel counts what a socket holds, however little that is (SK_MEM)
 
 
 def die_with_us(number):
@@ -180,10 +181,10 @@ def wanted_settings(args):
     at_least("net.core.somaxconn", 4096, "the connections that may wait to be accepted; others try again after 1 s")
     at_least("net.ipv4.tcp_max_orphans", args.kill * args.devices * 2,
              "killed nodes leave more sockets than the kernel finishes in order")
-    pages = sysctl("net.ipv4.tcp_mem")
-    if pages and total * FRAME_BYTES / 4096 > pages[1]:
-        want = int(total * FRAME_BYTES / 4096 * 1.5)
-        wanted["net.ipv4.tcp_mem"] = (f"{want} {want} {2 * want}", "a signal to all may put TCP under memory pressure")
+    limits, want = sysctl("net.ipv4.tcp_mem"), 2 * total * PAGES_WITH_A_FRAME
+    if limits and limits[1] < want:
+        wanted["net.ipv4.tcp_mem"] = (f"{want} {want} {2 * want}", f"net.ipv4.tcp_mem is {limits[1]} pages: a page "
+                                      "counts for each end that holds a signal; TCP under pressure drops packets")
     return wanted
 
 

@@ -252,7 +252,8 @@ class Herd:
     def __init__(self, args, servers, version):
         argv = [os.path.join(args.bin, "kickoff-herd-drive"), "--devices", str(args.nodes * args.devices),
                 "--url", servers.urls(), "--event", EVENT, "--event-version", str(version),
-                "--timeout", f"{args.timeout}s", "--window", str(args.window)]
+                "--timeout", f"{args.timeout}s", "--window", str(args.window),
+                "--back-window", str(args.window), "--in-turn", str(args.in_turn)]
         self.process = machine.spawn(argv + (["--quiet"] if args.quiet else []), stdin=subprocess.PIPE,
                                      stdout=subprocess.PIPE, text=True)
 

@@ -198,22 +198,41 @@ static void be_born(struct swarm *swarm, struct device *device)
                     swarm->now_ms + rng_below(&swarm->rng, (uint64_t)jitter_ms + 1));
 }
 
-/* True while more devices wait to be born. */
+/* Who arrives as the k-th. In turn: first all of one target, then those of the next. */
+static uint32_t arriving(const struct swarm_options *options, uint32_t k)
+{
+        uint32_t targets = options->n_targets, rows = options->n / targets,
+                 more = options->n % targets, of_larger = more * (rows + 1);
+
+        if (options->in_turn == 0)
+                return k;
+        if (k < of_larger)
+                return k % (rows + 1) * targets + k / (rows + 1);
+        return (k - of_larger) % rows * targets + more + (k - of_larger) / rows;
+}
+
+/* True while more devices are to be born as time goes by; others wait for those that are under way.
+ */
 static bool start_devices(struct swarm *swarm, uint64_t began_us)
 {
         const struct swarm_options *options = &swarm->options;
         uint64_t *started = &swarm->result.counts.started, allowed = options->n;
         uint32_t window = options->window > 0 ? options->window : UNDER_WAY_MAX;
 
+        if (*started == options->n ||
+            (options->in_turn > 0 &&
+             options->turn >= atomic_load(&options->board->turns_over) + options->in_turn))
+                return false;
         if (options->connects_per_s > 0) {
                 uint64_t due = (clock_mono_us() - began_us) * options->connects_per_s / 1000000 + 1;
 
                 allowed = due < allowed ? due : allowed;
         }
-        while (*started < allowed &&
-               (options->connects_per_s == 0 || swarm->under_way < window))
-                be_born(swarm, &swarm->devices[(*started)++]);
-        return *started < options->n;
+        while (*started < allowed && (options->connects_per_s == 0 || swarm->under_way < window))
+                be_born(swarm, &swarm->devices[arriving(options, (uint32_t)(*started)++)]);
+        if (*started == options->n)
+                atomic_fetch_add(&options->board->turns_over, 1);
+        return *started == allowed && allowed < options->n;
 }
 
 static void on_link_timer(void *owner, struct wheel_timer *timer)

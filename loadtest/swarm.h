@@ -21,7 +21,8 @@
 #include "loadtest/simdevice.h"
 #include "loadtest/witness.h"
 
-#define SWARM_CHANGES_MAX 1024 /* changes of the event that can be timed in one run */
+#define SWARM_TURNED_BACK_MS 2000
+#define SWARM_CHANGES_MAX    1024 /* changes of the event that can be timed in one run */
 
 enum swarm_phase { SWARM_RUN, SWARM_FINISH };
 
@@ -35,10 +36,11 @@ struct swarm_board {
          */
         _Atomic uint64_t base_version;
         _Atomic int64_t asked_us[SWARM_CHANGES_MAX];
-        _Atomic uint64_t origin_us; /* monotonic: where the series begin */
-        _Atomic int is_asleep;      /* slow and stuck devices do as their name says; 0: they read */
-        _Atomic int is_beside;      /* stages are timed as TIMING_BESIDE */
-        _Atomic unsigned churn;     /* devices that drop out per minute, in ten-thousandths */
+        _Atomic uint64_t origin_us;  /* monotonic: where the series begin */
+        _Atomic unsigned turns_over; /* processes whose devices have all begun to arrive */
+        _Atomic int is_asleep;  /* slow and stuck devices do as their name says; 0: they read */
+        _Atomic int is_beside;  /* stages are timed as TIMING_BESIDE */
+        _Atomic unsigned churn; /* devices that drop out per minute, in ten-thousandths */
         /* A new round cuts all connections to the target of this index, as if its node had died. */
         _Atomic unsigned cut_target, cut_round;
         /* Devices with this number and above say goodbye, and nothing is expected of them from then
@@ -75,6 +77,13 @@ struct swarm_options {
         uint32_t skew_ms; /* by which these are wrong at most */
         uint64_t connects_per_s; /* 0 = all at once */
         uint32_t window;         /* with a rate: first handshakes on their way at a time; 0 = 512 */
+        /* How many of those who come back may be at it at a time; the others look again within
+         * SWARM_TURNED_BACK_MS. 0 = any number, which a machine that is too slow for all these
+         * devices cannot do: their requests come so late that nodes take them for silent. */
+        uint32_t back_window;
+        /* Other than 0: those of so many processes arrive at a time, and at one target after the
+         * other, so that a small machine does one thing at a time; `turn` is this process's. */
+        unsigned in_turn, turn;
         uint64_t seed;
         const char *key; /* Sec-WebSocket-Key of all; NULL: one is drawn */
         struct swarm_board *board;

@@ -113,7 +113,8 @@ static bool send_frame(struct swarm *swarm, struct device *device, enum ws_opcod
         n = ws_client_frame(frame, opcode, payload, len, mask);
         if (send(device->fd, frame, n, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)n)
                 return true;
-        /* What the node said before it closed is still to be read, and tells whether it was in order. */
+        /* What the node said before it closed is still to be read, and tells whether it was in
+         * order. */
         if (errno != EPIPE && errno != ECONNRESET)
                 swarm_device_lose(swarm, device);
         return false;
@@ -404,7 +405,13 @@ void swarm_device_timer(struct swarm *swarm, struct device *device)
 {
         switch (device->state) {
         case DEVICE_WAITING:
-                swarm_connect_begin(swarm, device);
+                if (device->welcomed && swarm->options.back_window > 0 &&
+                    swarm->under_way >= swarm->options.back_window)
+                        wheel_start(&swarm->links, &device->link_timer,
+                                    swarm->now_ms + 1 +
+                                        rng_below(&swarm->rng, SWARM_TURNED_BACK_MS));
+                else
+                        swarm_connect_begin(swarm, device);
                 break;
         case DEVICE_CONNECTING:
         case DEVICE_UPGRADING:

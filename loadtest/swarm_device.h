@@ -76,10 +76,10 @@ struct swarm {
         uint32_t fetch_first, fetch_last; /* queue through device.next_fetch */
         struct series_sample sample;      /* of the tick that is going on */
         uint64_t sip_ms;                  /* when the slow ones read next */
-        double churn_due;   /* devices that should have dropped out by now and have not */
-        uint64_t churn_ms;  /* until when that was reckoned */
-        bool has_sleepers;  /* some may be asleep */
-        unsigned cut_round; /* the last one that was done */
+        double churn_due;    /* devices that should have dropped out by now and have not */
+        uint64_t churn_ms;   /* until when that was reckoned */
+        bool has_sleepers;   /* some may be asleep */
+        unsigned cut_round;  /* the last one that was done */
         uint32_t kept, lost; /* the board's keep and lose, when done */
         char key[WS_KEY_LEN + 1],
             accept[29]; /* one key for all: the answer is compared, not computed */

@@ -114,6 +114,18 @@ def text_of(path, key):
     return "unknown"
 
 
+def packets_dropped():
+    """By the processors' queues of received packets since the machine was started: what is lost on loopback, where
+    both ends of all connections are, comes again after 0.2 s and more, and would be told as somebody's p99."""
+    with open("/proc/net/softnet_stat") as rows:
+        return sum(int(row.split()[1], 16) for row in rows)
+
+
+def queue_length():
+    with open("/proc/sys/net/core/netdev_max_backlog") as f:
+        return int(f.read())
+
+
 def circumstances(args):
     def git(*argv):
         done = subprocess.run(["git", "-C", ROOT, *argv], capture_output=True, text=True, check=False)
@@ -128,7 +140,7 @@ def circumstances(args):
         "command": ("loadtest/bench/run " + " ".join(args.words)).strip(), "quick": args.quick,
         "devices": args.devices, "rounds": args.rounds, "broadcasts": args.broadcasts,
         "requests": args.requests, "connections": args.connections, "silent": args.silent,
-        "body": args.body, "window": args.window, "fill": args.fill, "durability": args.durability,
+        "body": args.body, "window": args.window, "queue": queue_length(), "fill": args.fill, "durability": args.durability,
     }
 
 
@@ -149,6 +161,8 @@ def page(info, values, kinds, setups, skipped, failed):
             f"{info['connections']} connections, {info['silent']:,} silent sockets and "
             f"{info['devices'] - info['silent']:,} devices beside them. *Lost*: the most in one round whose connection "
             "broke or was never answered; what is told of the others is then told of those that came in."]
+    text.append(f"The machine's queues for received packets (net.core.netdev_max_backlog {info['queue']:,}) dropped "
+                f"{info['dropped']:,} packets.")
     blocked = middle(values, "kickoffd", "stuck_blocked")
     if blocked:
         text.append(f"One in ten: {info['fill']} broadcasts fill the sockets first; then {blocked:,.0f} of "

@@ -43,7 +43,7 @@
                                     */
 
 static struct {
-        int64_t devices, connect_rate, window, version, timeout_ms;
+        int64_t devices, connect_rate, window, back_window, in_turn, version, timeout_ms;
         const char *url, *event;
         bool no_ack, quiet;
 } wanted;
@@ -60,6 +60,12 @@ static const struct option options[] = {
           "New connections per second, as long as --window allows it.", NULL },
         { "window", OPTION_NUMBER, &wanted.window, "1024", 1, 1000000, "N",
           "Handshakes on their way at a time, until all have been in.", NULL },
+        { "back-window", OPTION_NUMBER, &wanted.back_window, "0", 0, 1000000, "N",
+          "The same for devices that come back; 0: any number.", NULL },
+        { "in-turn", OPTION_NUMBER, &wanted.in_turn, "0", 0, 1000, "N",
+          "Devices arrive in order, those of N processes at a time, at one node after the other; "
+          "0: all at once.",
+          NULL },
         { "timeout", OPTION_DURATION, &wanted.timeout_ms, "60s", 1000, 3600000, "TIME",
           "Give up waiting when nothing has moved for so long.", NULL },
         { "no-ack", OPTION_FLAG, &wanted.no_ack, NULL, 0, 0, NULL,
@@ -223,6 +229,8 @@ static void connect_all(uint64_t ms)
                 .no_prefetch = true,
                 .connects_per_s = (uint64_t)wanted.connect_rate,
                 .window = (uint32_t)wanted.window,
+                .back_window = (uint32_t)wanted.back_window,
+                .in_turn = (unsigned)wanted.in_turn,
                 .key = SAMPLE_KEY,
                 .report_every_ms = REPORT_EVERY_MS,
         };
