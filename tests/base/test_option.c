@@ -423,7 +423,9 @@ Test(option, a_default_that_its_own_row_refuses_is_our_bug, .signal = SIGABRT)
         static const struct option bad[] = {
                 { "x", OPTION_NUMBER, &value, "9", 0, 8, NULL, "X.", NULL },
         };
-        struct option_program other = { "x", "X.", "x", NULL, bad, 1, false };
+        struct option_program other = {
+                .name = "x", .summary = "X.", .usage = "x", .options = bad, .n = 1
+        };
         char *argv[] = { (char *)"x" };
         int first;
 
