@@ -96,7 +96,8 @@ struct reading {
 
 bool audit_id_is_valid(const char *id)
 {
-        const size_t most = 19; /* digits: one more may not fit Redis' 64 bits, which it calls an error */
+        const size_t most =
+            19; /* digits: one more may not fit Redis' 64 bits, which it calls an error */
         size_t ms = strspn(id, "0123456789"), n;
 
         if (ms == 0 || ms > most || id[ms] != '-')

@@ -107,9 +107,8 @@ static void ask(struct starter *starter, const struct book_start *due, int64_t n
 
         if (attempt == NULL)
                 return;
-        *attempt = (struct attempt){ .starter = starter,
-                                     .version = due->version,
-                                     .in_flight = true };
+        *attempt =
+            (struct attempt){ .starter = starter, .version = due->version, .in_flight = true };
         strcpy(attempt->event, due->event);
         strcpy(change.event, due->event);
         if (due->starts_at > now) {

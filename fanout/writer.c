@@ -10,8 +10,8 @@
  *
  * Time: one deadline for all steps together. When it passes, the owner is told UNKNOWN if an append
  * is on its way, else UNAVAILABLE, and that is made true: a look-up that answers later leads to
- * nothing. The answer still due finds the submit without a writer, and frees it. What the append is, and what its
- * answers mean, is writer_append.c's. */
+ * nothing. The answer still due finds the submit without a writer, and frees it. What the append
+ * is, and what its answers mean, is writer_append.c's. */
 #include "fanout/writer.h"
 
 #include <stdio.h>
@@ -106,9 +106,9 @@ void writer_take_error(struct submit *submit, const struct redis_reply *reply)
         log_warn("LIBRARY-MISSING", "the functions are gone from Redis: loading them again");
         submit->loaded = true;
 
-        writer_called(submit, library_load(submit->writer->redis, on_library, submit), submit->step);
+        writer_called(submit, library_load(submit->writer->redis, on_library, submit),
+                      submit->step);
 }
-
 
 /* --- look up and decide --------------------------------------------------------------------- */
 
@@ -178,8 +178,7 @@ static void on_lookup(void *owner, const struct redis_reply *reply)
                 return;
         }
         /* A library of before does not say: then nothing is known against it. */
-        submit->is_full =
-            redis_count(reply) > 2 && redis_integer(redis_at(reply, 2)) >= EVENTS_MAX;
+        submit->is_full = redis_count(reply) > 2 && redis_integer(redis_at(reply, 2)) >= EVENTS_MAX;
         submit->has_drafts = redis_count(reply) <= 3 || redis_integer(redis_at(reply, 3)) > 0;
         if (writer_take_before(submit, redis_at(reply, 0)))
                 writer_decide(submit);
@@ -188,9 +187,9 @@ static void on_lookup(void *owner, const struct redis_reply *reply)
 static void look_up(struct submit *submit)
 {
         writer_called(submit,
-               writer_call_lookup(submit->writer->redis, submit->writer->options.ns,
-                                  &submit->change, on_lookup, submit),
-               look_up);
+                      writer_call_lookup(submit->writer->redis, submit->writer->options.ns,
+                                         &submit->change, on_lookup, submit),
+                      look_up);
 }
 
 /* --- the owner's side ----------------------------------------------------------------------- */

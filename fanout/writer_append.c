@@ -1,5 +1,5 @@
-/* fanout/writer_append.c -- a submit from the append on: what is sent, and what each answer makes of
- * it. What goes before is writer.c's, how it ends is outcome.c's. */
+/* fanout/writer_append.c -- a submit from the append on: what is sent, and what each answer makes
+ * of it. What goes before is writer.c's, how it ends is outcome.c's. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

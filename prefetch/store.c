@@ -29,7 +29,7 @@ struct op {                /* one store_ call under way */
         bool cut_short;    /* a transaction that could not be sent whole */
         char refused[160]; /* what Redis said to the first command it did not take */
         struct redis *redis;
-        char key[KEY_MAX + 1]; /* drafts key (put) */
+        char key[KEY_MAX + 1];          /* drafts key (put) */
         char replaced_key[KEY_MAX + 1]; /* put */
         char event[EVENT_ID_MAX + 1];
         uint64_t version; /* index: at least this one */

@@ -17,8 +17,9 @@
 #include "prefetch/bundle.h"
 #include "proto/keys.h"
 
-#define NOTES_AT_ONCE     "1000"
-#define DELETIONS_AT_ONCE 64 /* of at most 1 MiB each: Redis stands still for as long as that takes */
+#define NOTES_AT_ONCE "1000"
+#define DELETIONS_AT_ONCE \
+        64 /* of at most 1 MiB each: Redis stands still for as long as that takes */
 
 struct body {
         char sha256[BUNDLE_SHA_TEXT + 1];
@@ -70,8 +71,7 @@ static void end(struct walk *walk, enum err err, const char *why)
         if (err != OK && err != ERR_UNAVAILABLE && err != ERR_TIMEOUT) /* the link tells of those */
                 log_warn("BODIES-NOT-SWEPT", "why=%s", log_quote(why));
         if (walk->n_bodies > 0 && err == OK)
-                log_info("BODIES-SWEPT", "deleted=%u named=%zu", deleted,
-                         walk->n_bodies - deleted);
+                log_info("BODIES-SWEPT", "deleted=%u named=%zu", deleted, walk->n_bodies - deleted);
         walk_free(walk);
         sweeper->walk = NULL;
         arm(sweeper, options.every_ms);
@@ -91,8 +91,9 @@ static bool answered(struct walk *walk, const struct redis_reply *reply, enum re
         if (reply == NULL)
                 end(walk, ERR_TIMEOUT, "");
         else
-                end(walk, ERR_IO, redis_type(reply) == REDIS_ERROR ? redis_text(reply, NULL)
-                                                                   : "an answer of another kind");
+                end(walk, ERR_IO,
+                    redis_type(reply) == REDIS_ERROR ? redis_text(reply, NULL)
+                                                     : "an answer of another kind");
         return false;
 }
 
@@ -149,8 +150,7 @@ static void sweep_more(struct walk *walk)
                 argv[argc++] = body->is_named ? "1" : "0";
         }
         walk->at_body += n;
-        asked(walk,
-              redis_command(sweeper->options.writes, on_swept, walk, argc, argv, NULL));
+        asked(walk, redis_command(sweeper->options.writes, on_swept, walk, argc, argv, NULL));
 }
 
 /* --- rows ------------------------------------------------------------------------------------ */
@@ -209,7 +209,8 @@ static void ask_rows(struct walk *walk)
         }
         key_format(key, sweeper->ns, walk->in_bundles ? KEY_BUNDLES : KEY_DRAFTS,
                    walk->events[walk->at_event]);
-        asked(walk, redis_command(sweeper->options.reads, on_rows, walk, countof(argv), argv, NULL));
+        asked(walk,
+              redis_command(sweeper->options.reads, on_rows, walk, countof(argv), argv, NULL));
 }
 
 static void on_events(void *owner, enum err err, const struct event *events, size_t n)
@@ -301,8 +302,8 @@ static void on_notes(void *owner, const struct redis_reply *reply)
                 end(walk, OK, "");
         } else {
                 sort_bodies(walk);
-                asked(walk, reader_events(sweeper->options.reads, sweeper->ns, NULL, on_events,
-                                          walk));
+                asked(walk,
+                      reader_events(sweeper->options.reads, sweeper->ns, NULL, on_events, walk));
         }
 }
 

@@ -194,8 +194,8 @@ static void on_event_for_put(void *owner, enum err err, const struct event *even
         }
         options = &work->pending.admin->options;
         body = httpd_body(work->pending.request, &len);
-        err = store_put_draft(options->writes, options->ns, work->event, &work->row, body, on_stored,
-                              work);
+        err = store_put_draft(options->writes, options->ns, work->event, &work->row, body,
+                              on_stored, work);
         work->is_sent = err == OK;
         if (err != OK)
                 fail(work, err);

@@ -18,7 +18,7 @@ struct device_question_asked {
         struct pending pending; /* first */
         struct device_query query;
         struct audit_note note; /* of a message */
-        bool dry_run;           /* of a message: the query only looks, and `message` is what it would be */
+        bool dry_run; /* of a message: the query only looks, and `message` is what it would be */
 };
 
 static void reply_later(struct httpd_request *request, const struct device_answer *answer,

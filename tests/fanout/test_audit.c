@@ -35,7 +35,9 @@ Test(audit, what_would_steer_a_terminal_or_is_no_text_is_made_harmless)
                      "?"));
         cr_assert(eq(str, note.body, "caf\xc3\xa9"));
         audit_note_set(&note, "\xc2\x9b[2J", "\xc2\xa0", NULL); /* CSI in one character */
-        cr_assert(eq(str, note.who, "?" "?[2J"));
+        cr_assert(eq(str, note.who,
+                     "?"
+                     "?[2J"));
         cr_assert(eq(str, note.from, "\xc2\xa0"));
 }
 
@@ -67,10 +69,11 @@ Test(audit, the_trail_keeps_about_as_many_entries_as_are_promised)
 {
         struct fixture f = fixture_start();
 
-        test_redis_do(f.server, "EVAL",
-                      "for i = 1, 100500 do redis.call('XADD', KEYS[1], i .. '-0', 'kind', 'x') end "
-                      "return 1",
-                      "1", "{" NS "}:audit", NULL);
+        test_redis_do(
+            f.server, "EVAL",
+            "for i = 1, 100500 do redis.call('XADD', KEYS[1], i .. '-0', 'kind', 'x') end "
+            "return 1",
+            "1", "{" NS "}:audit", NULL);
         cr_assert(eq(int, fixture_create(&f, "final").outcome.kind, OUTCOME_COMMITTED));
         cr_assert(ge(int, asked(&f, "XLEN", "{" NS "}:audit"), AUDIT_KEEP));
         cr_assert(lt(int, asked(&f, "XLEN", "{" NS "}:audit"), AUDIT_KEEP + 200));

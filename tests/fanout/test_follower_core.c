@@ -180,8 +180,6 @@ Test(follower_core, reads_the_state_anew_when_the_log_contradicts_us)
         }
 }
 
-#define GENERATION(n) ((uint64_t)(n) << 48)
-
 /* Installed at generation 3, number 5; then the log contradicts it, and this is the state that is
  * read. */
 static const struct {

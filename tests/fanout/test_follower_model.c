@@ -1,6 +1,6 @@
-/* The follower's core, a property test: against a small model of the log that loses, doubles, delays
- * and reorders messages, loses replies, flaps the link, and loses its own tail or all of itself, or
- * becomes an older copy. */
+/* The follower's core, a property test: against a small model of the log that loses, doubles,
+ * delays and reorders messages, loses replies, flaps the link, and loses its own tail or all of
+ * itself, or becomes an older copy. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -416,8 +416,8 @@ Test(acl, nobody_gets_in_without_a_name)
 
 /* --- is each permission needed? ------------------------------------------------------------ */
 
-/* Needed, but not to be provoked: one closes a transaction that a node without memory left open, the
- * other is what the sweeper asks once an hour (tests/prefetch/test_sweeper.c). */
+/* Needed, but not to be provoked: one closes a transaction that a node without memory left open,
+ * the other is what the sweeper asks once an hour (tests/prefetch/test_sweeper.c). */
 static bool is_known_need(const char *command)
 {
         return strcmp(command, "+discard") == 0 || strcmp(command, "+hscan") == 0;
@@ -497,7 +497,8 @@ static void each_command_of(const char *user)
                 within_s[i] = (unsigned)((clock_mono_ms() - started) / 1000) + 4;
         }
         rules = rules_of(&b[ALONE], user);
-        for (rule = strtok_r(rules, " ", &rest); rule && rule[0] != '('; /* a selector is one rule */
+        for (rule = strtok_r(rules, " ", &rest);
+             rule && rule[0] != '('; /* a selector is one rule */
              rule = strtok_r(NULL, " ", &rest)) {
                 if (rule[0] != '+' || is_known_need(rule) || is_needed(b, within_s, user, rule))
                         continue;

@@ -223,7 +223,8 @@ Test(devices, a_dry_run_finds_the_device_and_tells_it_nothing)
         cr_assert(
             eq(str, (char *)json_string_value(json_object_get(answer.json, "would")), "message"));
         cr_assert(eq(str, (char *)json_string_value(json_object_get(answer.json, "node")), "b"));
-        cr_assert(eq(str, (char *)json_string_value(json_object_get(answer.json, "id")), "m-never"));
+        cr_assert(
+            eq(str, (char *)json_string_value(json_object_get(answer.json, "id")), "m-never"));
         answer_end(&answer);
         answer = ask(&fleet.nodes[0], "POST", "/v1/devices/tv-9/messages?dry_run=1", body, NULL);
         cr_assert(eq(int, answer.status, 404));
@@ -236,10 +237,9 @@ Test(devices, a_dry_run_finds_the_device_and_tells_it_nothing)
         answer = ask(&fleet.nodes[1], "GET", "/v1/audit", NULL, NULL);
         entries = json_object_get(answer.json, "entries");
         cr_assert(eq(sz, json_array_size(entries), 1));
-        cr_assert(eq(
-            str,
-            (char *)json_string_value(json_object_get(json_array_get(entries, 0), "body")),
-            "{\"id\":\"m-real\",\"body\":\"real\"}"));
+        cr_assert(eq(str,
+                     (char *)json_string_value(json_object_get(json_array_get(entries, 0), "body")),
+                     "{\"id\":\"m-real\",\"body\":\"real\"}"));
         answer_end(&answer);
         close(fd);
         fleet_end(&fleet);

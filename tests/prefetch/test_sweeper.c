@@ -1,5 +1,5 @@
-/* Bodies of replaced bundles leave Redis after a while; what anything names stays. Real drafts, real
- * publishes, and walks in quick succession. */
+/* Bodies of replaced bundles leave Redis after a while; what anything names stays. Real drafts,
+ * real publishes, and walks in quick succession. */
 #include "prefetch/sweeper.h"
 
 #include "prefetch/store.h"
@@ -65,8 +65,8 @@ static void draft(struct rig *rig, const char *event, const char *cohort, const 
 
         strcpy(row.cohort, cohort);
         bundle_sha256(body, strlen(body), row.sha256);
-        cr_assert(eq(int,
-                     store_put_draft(rig->f.redis, NS, event, &row, body, on_stored, &stored), OK));
+        cr_assert(
+            eq(int, store_put_draft(rig->f.redis, NS, event, &row, body, on_stored, &stored), OK));
         run_until(rig->f.base, stored);
 }
 
@@ -185,20 +185,23 @@ Test(sweeper, a_draft_that_was_replaced_is_deleted_once_the_grace_time_is_over)
 /* What came between a walk and its end: named again, or replaced again later. */
 Test(sweeper, what_was_named_since_the_walk_began_is_not_deleted)
 {
-        static const char one[] = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+        static const char one[] =
+            "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
         struct rig rig = { .f = fixture_start() };
         char *answer;
 
         fixture_create(&rig.f, "cup");
         draft(&rig, "cup", "default", "one");
         answer = test_redis_ask(rig.f.server, "FCALL", "kickoff1_sweep", "2", REPLACED,
-                                "{" NS "}:body:" "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed",
+                                "{" NS "}:body:"
+                                "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed",
                                 "2000", one, "0", NULL);
         cr_assert(eq(str, answer, "0"));
         free(answer);
         test_redis_do(rig.f.server, "HSET", REPLACED, one, "2001", NULL);
         answer = test_redis_ask(rig.f.server, "FCALL", "kickoff1_sweep", "2", REPLACED,
-                                "{" NS "}:body:" "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed",
+                                "{" NS "}:body:"
+                                "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed",
                                 "2000", one, "0", NULL);
         cr_assert(eq(str, answer, "0"));
         free(answer);

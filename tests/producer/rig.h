@@ -1,6 +1,6 @@
-/* tests/producer/rig.h -- the admin API over real HTTP, against a real redis-server. The API runs on a
- * thread of its own with the real follower, writer and link; the test is an HTTP client that sees
- * every byte of the answers. */
+/* tests/producer/rig.h -- the admin API over real HTTP, against a real redis-server. The API runs
+ * on a thread of its own with the real follower, writer and link; the test is an HTTP client that
+ * sees every byte of the answers. */
 #pragma once
 
 #include "producer/admin.h"
@@ -110,8 +110,8 @@ static inline const char *why_not_writable(void *owner)
         return api.why_not_writable;
 }
 
-static inline void ignore_install(void *owner, struct snapshot *snapshot, struct entry *const *entries,
-                           size_t n)
+static inline void ignore_install(void *owner, struct snapshot *snapshot,
+                                  struct entry *const *entries, size_t n)
 {
         (void)owner;
         (void)snapshot;
@@ -120,7 +120,7 @@ static inline void ignore_install(void *owner, struct snapshot *snapshot, struct
 }
 
 static inline void ignore_entries(void *owner, struct entry *const *entries, size_t n,
-                           struct snapshot *snapshot)
+                                  struct snapshot *snapshot)
 {
         ignore_install(owner, snapshot, entries, n);
 }
@@ -244,8 +244,8 @@ static inline void receive(int fd)
 }
 
 /* `headers`: lines that each end with \r\n. Returns the status. */
-static inline int ask_bytes(const char *method, const char *path, const char *headers, const char *body,
-                     size_t len)
+static inline int ask_bytes(const char *method, const char *path, const char *headers,
+                            const char *body, size_t len)
 {
         char head[4096];
         int fd = connect_to_api();
@@ -375,7 +375,6 @@ static inline void stop(void)
         json_decref(last.json);
         memset(&last, 0, sizeof(last));
 }
-
 
 #define CUP "{\"id\":\"cup\",\"title\":\"Cup final\",\"starts_at\":\"2031-05-01T20:00:00+02:00\"}"
 

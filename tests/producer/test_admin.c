@@ -1,5 +1,5 @@
-/* The admin API: events and what is told of them, how strictly requests are read, who may ask, and what
- * operators see. Each of the other subjects has a file beside this one. */
+/* The admin API: events and what is told of them, how strictly requests are read, who may ask, and
+ * what operators see. Each of the other subjects has a file beside this one. */
 #include "tests/producer/rig.h"
 
 TestSuite(admin, .init = start, .fini = stop);
@@ -64,9 +64,10 @@ Test(admin, a_namespace_that_is_full_says_what_to_do_and_a_dry_run_says_the_same
                  "{\"id\":\"more\",\"title\":\"t\",\"starts_at\":\"2031-01-01T00:00:00Z\"}"),
             409);
         EXPECT_MEMBER("type", "/problems/limit-reached");
-        EXPECT_MEMBER("detail",
-                      "there are 1024 events, as many as a namespace holds, those that are over "
-                      "included: reopen one of these with a new starts_at, or use another namespace");
+        EXPECT_MEMBER(
+            "detail",
+            "there are 1024 events, as many as a namespace holds, those that are over "
+            "included: reopen one of these with a new starts_at, or use another namespace");
         EXPECT_STATUS(
             post("/v1/events?dry_run=1",
                  "{\"id\":\"more\",\"title\":\"t\",\"starts_at\":\"2031-01-01T00:00:00Z\"}"),

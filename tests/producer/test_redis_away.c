@@ -1,4 +1,5 @@
-/* Redis silent, dead, or not to be relied on: what is answered, in time, and what is not done later. */
+/* Redis silent, dead, or not to be relied on: what is answered, in time, and what is not done
+ * later. */
 #include "tests/producer/rig.h"
 
 TestSuite(redis_away, .init = start, .fini = stop);
