@@ -88,8 +88,8 @@ void entrance_make_room(struct worker *worker, struct conn *newcomer)
 
         /* Ends: each turn closes somebody, or somebody who was silent is not any more. */
         while (newcomer->phase == CONN_HEAD &&
-               (place = admission_surplus(&worker->admission, &newcomer->place,
-                                          worker->now_ms)) != NULL)
+               (place = admission_surplus(&worker->admission, &newcomer->place, worker->now_ms)) !=
+                   NULL)
                 send_off(worker, place);
         if (worker->listener == NULL || !listener_is_short(worker->listener, newcomer->fd))
                 return;
@@ -185,8 +185,7 @@ static enum shed why_not(struct worker *worker, const struct conn *conn,
                 return SHED_FULL;
         if (listener_is_short(worker->listener, conn->fd))
                 return SHED_DESCRIPTORS;
-        switch (
-            admission_enter(&worker->admission, conn->place.key, is_known, worker->now_ms)) {
+        switch (admission_enter(&worker->admission, conn->place.key, is_known, worker->now_ms)) {
         case ADMISSION_TOO_FAST:
                 return SHED_RATE;
         case ADMISSION_TOO_MANY:

@@ -1,5 +1,5 @@
-/* gateway/herald.c -- see the header. A presence that Redis does not take is not told again: the next
- * one says more. */
+/* gateway/herald.c -- see the header. A presence that Redis does not take is not told again: the
+ * next one says more. */
 #include "gateway/herald.h"
 
 #include <stdio.h>

@@ -326,23 +326,21 @@ enum err node_create(struct event_base *base, const struct options *options,
         err = mailbox_create(base, node, &node->mailbox);
         if (err == OK)
                 err = reporter_create(base, primary_redis(node->primary), options->ns,
-                                      options->name, herald_started(node->herald),
-                                      &node->reporter);
+                                      options->name, herald_started(node->herald), &node->reporter);
         if (err != OK)
                 goto fail;
         err = census_create(base, primary_redis(node->primary), options->ns, on_counted, node,
                             &node->census);
         if (err != OK)
                 goto fail;
-        err = devices_create(
-            &(struct devices_options){ .base = base,
-                                       .address = *redis,
-                                       .ns = options->ns,
-                                       .node = options->name,
-                                       .uses_registry = options->uses_registry,
-                                       .lifetime_ms = options->lifetime_ms,
-                                       .mailbox = node->mailbox },
-            &node->devices);
+        err = devices_create(&(struct devices_options){ .base = base,
+                                                        .address = *redis,
+                                                        .ns = options->ns,
+                                                        .node = options->name,
+                                                        .uses_registry = options->uses_registry,
+                                                        .lifetime_ms = options->lifetime_ms,
+                                                        .mailbox = node->mailbox },
+                             &node->devices);
         if (err != OK)
                 goto fail;
         err = start_workers(node, ret_why);
@@ -440,8 +438,8 @@ const char *node_why_not_writable(const struct node *node)
         return text;
 }
 
-/* Every worker refuses all who come. Before that balancers should send here: of those who come, some are let
- * in, and the others are told when to come back. */
+/* Every worker refuses all who come. Before that balancers should send here: of those who come,
+ * some are let in, and the others are told when to come back. */
 static bool is_overloaded(const struct node *node)
 {
         for (unsigned i = 0; i < node->n_workers; i++)

@@ -47,5 +47,5 @@ void output_drop(struct conn *conn); /* forget what is pending */
 /* What is pending now ends the frames of the newest `entries` signals: noted until all of it is
  * out. */
 void output_note(struct conn *conn, unsigned entries);
-unsigned output_noted(const struct conn *conn); /* 0 when nothing is pending */
+unsigned output_noted(const struct conn *conn);   /* 0 when nothing is pending */
 unsigned output_waiting(const struct conn *conn); /* frames, whole or in part, that wait for room */

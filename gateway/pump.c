@@ -135,8 +135,8 @@ static bool batch_add(struct worker *worker, struct conn *conn, struct batch *ba
         return true;
 }
 
-/* A signal's frame has begun. If bytes are pending, and it was the last of its call, it is not whole
- * yet. */
+/* A signal's frame has begun. If bytes are pending, and it was the last of its call, it is not
+ * whole yet. */
 static void signal_begun(struct worker *worker, struct conn *conn, seqno seq, bool is_last)
 {
         metric_add(&m_signals, 1);
@@ -369,6 +369,5 @@ void pump_settle_newest(struct worker *worker, struct conn *conn, uint32_t len, 
         if (begun > 0)
                 signal_begun(worker, conn, seq, true);
         else
-                session_rewind(&conn->session,
-                               (struct session_place){ seq - 1, is_joined, false });
+                session_rewind(&conn->session, (struct session_place){ seq - 1, is_joined, false });
 }

@@ -31,8 +31,8 @@ bool pump_run(struct worker *worker, struct conn *conn);
  * but for a reset: *ret_reset is its frame then, else NULL. Returns how many signals; -1 = no
  * memory. */
 int pump_greet(struct worker *worker, struct conn *conn, struct buf *out, struct blob **ret_reset);
-/* A skip that the device must hear before goodbye, if there is one. If it is not sent after all, the
- * session must be put back to the place that it had (session_rewind). */
+/* A skip that the device must hear before goodbye, if there is one. If it is not sent after all,
+ * the session must be put back to the place that it had (session_rewind). */
 void pump_add_skip(struct worker *worker, struct conn *conn, struct buf *out);
 /* The newest `signals` that were for it are out, whole. */
 void pump_count(struct worker *worker, const struct conn *conn, unsigned signals);

@@ -2,9 +2,10 @@
  * Art of Computer Programming 3, 6.4, algorithm R), so there are no tombstones to sweep. A row has
  * its whole hash: growing and moving up look at no session.
  *
- * The hash as a fraction of 2^32 is the home as a fraction of the table (Lemire, "Fast random integer
- * generation in an interval", 2019), so that a table may have any size. And hashes that follow each
- * other have homes that do: growing reads one table and writes the other from front to back. */
+ * The hash as a fraction of 2^32 is the home as a fraction of the table (Lemire, "Fast random
+ * integer generation in an interval", 2019), so that a table may have any size. And hashes that
+ * follow each other have homes that do: growing reads one table and writes the other from front to
+ * back. */
 #include "gateway/roster.h"
 
 #include <stdlib.h>

@@ -335,7 +335,8 @@ static void say_goaway(struct worker *worker, struct conn *conn, const struct go
         else
                 add_message(&out, conn, &message);
         check(!out.failed);
-        /* It will notice the close; but until then a signal may come, and the skip belongs before it. */
+        /* It will notice the close; but until then a signal may come, and the skip belongs before
+         * it. */
         if (session_io_send(worker, conn, out.data, out.len) == OUTPUT_FULL)
                 session_rewind(&conn->session, before);
 }

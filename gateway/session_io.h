@@ -14,8 +14,8 @@
 
 struct worker;
 
-/* HEAD -> SESSION, by the upgrade or as an event stream. False = no memory: nothing was sent, still HEAD. After true the connection may
- * be DEAD. */
+/* HEAD -> SESSION, by the upgrade or as an event stream. False = no memory: nothing was sent, still
+ * HEAD. After true the connection may be DEAD. */
 must_check bool session_io_upgrade(struct worker *worker, struct conn *conn,
                                    const struct door_verdict *verdict);
 void session_io_writable(struct worker *worker, struct conn *conn);
@@ -34,7 +34,8 @@ enum visit session_io_visit(struct worker *worker, struct conn *conn);
 /* Sends what visits have put by since the last time, at most SENDER_BATCH frames, in one system
  * call. Nothing may happen in between but visits to other sessions. */
 void session_io_send_put_by(struct worker *worker);
-/* Says goodbye, and closes by itself in `close_in_ms` at the latest. One that leaves already is left alone. */
+/* Says goodbye, and closes by itself in `close_in_ms` at the latest. One that leaves already is
+ * left alone. */
 void session_io_leave(struct worker *worker, struct conn *conn, const struct goaway *goaway,
                       uint32_t close_in_ms);
 /* Of the session's data frames. */

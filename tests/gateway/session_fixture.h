@@ -1,4 +1,5 @@
-/* tests/gateway/session_fixture.h -- sessions for the tests of session.h, which are several files. */
+/* tests/gateway/session_fixture.h -- sessions for the tests of session.h, which are several files.
+ */
 #pragma once
 
 #include "gateway/session.h"

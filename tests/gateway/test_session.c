@@ -1,5 +1,5 @@
-/* What session.h promises of the log: which frame is next, whatever the ring did meanwhile. Its other
- * promises: test_session_time.c, test_session_message.c, test_session_target.c. */
+/* What session.h promises of the log: which frame is next, whatever the ring did meanwhile. Its
+ * other promises: test_session_time.c, test_session_message.c, test_session_target.c. */
 #include "gateway/session.h"
 
 #include "base/rng.h"
@@ -133,8 +133,8 @@ Test(session, ahead_is_a_fork_only_when_the_head_is_confirmed_and_never_before)
         ring_destroy(ring);
 }
 
-/* The node may follow an old primary, and the device have been at one that follows the new; of two epochs of
- * one generation either may be the one that is gone. */
+/* The node may follow an old primary, and the device have been at one that follows the new; of two
+ * epochs of one generation either may be the one that is gone. */
 static const uint64_t not_earlier[] = { EPOCH + EARLIER, EPOCH + 1, EPOCH - 1 };
 
 Test(session, a_token_of_an_epoch_that_is_not_earlier_is_unknown_only_when_the_head_is_confirmed)

@@ -128,7 +128,8 @@ Test(worker_devices, the_same_id_again_ends_the_older_session_at_once)
         rig_stop(&rig);
 }
 
-/* Those of one turn have one time, and are dated each behind the one before: the last ones ahead of now. */
+/* Those of one turn have one time, and are dated each behind the one before: the last ones ahead of
+ * now. */
 Test(worker_devices, the_same_id_a_hundred_times_at_once_came_now_and_not_weeks_ago)
 {
         static const char request[] =
