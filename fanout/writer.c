@@ -177,7 +177,7 @@ static void on_lookup(void *owner, const struct redis_reply *reply)
                         outcome_finish(submit, OUTCOME_KEY_REUSED);
                 return;
         }
-        /* A library of before does not say: then nothing is known against it. */
+        /* For a dry run. A library of before does not say: then nothing is known against it. */
         submit->is_full = redis_count(reply) > 2 && redis_integer(redis_at(reply, 2)) >= EVENTS_MAX;
         submit->has_drafts = redis_count(reply) <= 3 || redis_integer(redis_at(reply, 3)) > 0;
         if (writer_take_before(submit, redis_at(reply, 0)))

@@ -21,15 +21,19 @@ enum err writer_call_lookup(struct redis *redis, const char *ns, const struct ch
 {
         const char *request = request_of(change);
         char events[KEY_MAX + 1], req[KEY_MAX + 1], meta[KEY_MAX + 1], drafts[KEY_MAX + 1];
-        const char *const argv[] = {
-                "FCALL_RO",    "kickoff1_lookup",          "4", events, req, meta, drafts,
-                change->event, request != NULL ? "1" : "0"
-        };
+        const char *with_request = request != NULL ? "1" : "0";
+        const char *const argv[] = { "FCALL_RO", "kickoff1_lookup", "3",         events, req,
+                                     meta,       change->event,     with_request };
+        /* In earnest the append finds what stands in the way; a dry run asks here. */
+        const char *const dry[] = { "FCALL_RO", "kickoff1_lookup", "4",         events, req, meta,
+                                    drafts,     change->event,     with_request };
 
         key_format(meta, ns, KEY_META, NULL);
         key_format(events, ns, KEY_EVENTS, NULL);
         key_format(req, ns, KEY_REQUEST, request);
         key_format(drafts, ns, KEY_DRAFTS, change->event);
+        if (change->dry_run)
+                return redis_command(redis, on_reply, owner, countof(dry), dry, NULL);
         return redis_command(redis, on_reply, owner, countof(argv), argv, NULL);
 }
 
