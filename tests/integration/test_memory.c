@@ -16,7 +16,7 @@
 #include "tests/integration/harness.h"
 
 #define SESSIONS    10000
-#define SESSION_MAX 400 /* bytes of user space per idle session with a 36-byte id: the promise */
+#define SESSION_MAX 256 /* bytes of user space per idle session with a 36-byte id: the promise */
 #define RUSH        5000
 /* Free blocks that a worker may keep (POOL_KEEP of 8 KiB), and half a MiB for all that is counted
  * in pages: stacks, buffers of libraries, malloc's rounding. */
@@ -160,7 +160,7 @@ static void warm_up(const struct test_node *node)
         until_it_holds(node, 0);
 }
 
-Test(memory, an_idle_session_takes_no_more_than_400_bytes, .timeout = 240)
+Test(memory, an_idle_session_takes_no_more_than_256_bytes, .timeout = 240)
 {
         struct test_node node = { 0 };
         int64_t before, after;
