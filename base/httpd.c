@@ -480,7 +480,7 @@ void httpd_destroy(struct httpd *httpd)
                         continue;
                 }
                 httpd_add_header(request, "Connection", "close");
-                /* 503 would say that nothing was done: of what may change something nobody knows. */
+                /* 503 says that nothing was done: of what may change something nobody knows. */
                 httpd_reply_problem(request, is_question(request) ? 503 : 504, "stopping",
                                     "This server is stopping",
                                     "Whether the request was carried out is not known. Ask again.",

@@ -1,4 +1,4 @@
-/* producer/cli/closest.h -- "did you mean": which of the words there are was probably meant. Pure. */
+/* producer/cli/closest.h -- "did you mean": which of the words there are was meant. Pure. */
 #pragma once
 
 #include <stddef.h>
