@@ -42,7 +42,8 @@ static void add_event(const struct event_state *state, int64_t now_ms, int64_t o
         buf_printf(out, "%s  %s, version %" PRIu64, state->event, state->stage, state->version);
         if (state->bundle != 0)
                 buf_printf(out, ", bundle %" PRIu64, state->bundle);
-        if (state->at > node_now_ms) {
+        /* Less would read "now", which goes without saying; clocks differ by a little, too. */
+        if (state->at >= node_now_ms + 500) {
                 buf_str(out, ", acts ");
                 when_relative(state->at, node_now_ms, out);
         }
