@@ -276,7 +276,7 @@ Test(device_cache, gives_back_what_was_kept_and_nothing_that_was_changed)
 
 Test(device_cache, is_this_users_alone_and_follows_no_link)
 {
-        char dir[] = "/tmp/kickoff-cache-XXXXXX", path[100], aside[100], victim[100];
+        char dir[] = "/tmp/kickoff-cache-XXXXXX", path[100], aside[110], victim[100];
         struct device_copy copy = { .epoch = 7, .version = 3, .content_type = "text/plain" };
         struct stat about;
 
