@@ -3,7 +3,7 @@
 
 #include "base/check.h"
 
-#define APPENDS "Changes asked of this node, by what became of them."
+#define APPENDS   "Changes asked of this node, by what became of them."
 #define QUESTIONS "Questions and messages for one device asked of this node, by where it was found."
 
 #define X(name, type, text, help) struct metric fanout_metric_##name = METRIC_##type(text, help);

@@ -342,8 +342,8 @@ static bool read_change(struct ask *ask, const struct action *action, const json
         return false;
 }
 
-/* A window that nobody named is what the fleet needs. It is no part of the request: the same request again
- * is the same, even if the fleet has grown. */
+/* A window that nobody named is what the fleet needs. It is no part of the request: the same
+ * request again is the same, even if the fleet has grown. */
 static void choose_window(struct command *command, const struct admin_options *options)
 {
         if ((command->kind == COMMAND_REFRESH || command->kind == COMMAND_PUBLISH) &&

@@ -335,7 +335,8 @@ static void follow(struct live *live, const struct signal *signal)
         ask_report(live);
 }
 
-/* The log is empty, perhaps for it was lost: what is told of its last signal is of no log there is. */
+/* The log is empty, perhaps for it was lost: what is told of its last signal is of no log there is.
+ */
 static void follow_nothing(struct live *live)
 {
         struct state *report = &live->states[REPORT];
