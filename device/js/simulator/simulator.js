@@ -19,7 +19,7 @@ const visit = Array.from(crypto.getRandomValues(new Uint8Array(3)), (byte) => by
 
 let screens = [];
 let event = '';
-let expected = ''; /* an event that was just made, and that no screen has been told of yet */
+let expected = null; /* an event that was just made, and that no screen has been told of yet */
 let isDirty = true;
 
 /* Evenly over the whole span, then shuffled, always alike: a demonstration should not depend on luck. */
