@@ -200,6 +200,9 @@ test("the simulator's twelve screens fetch ahead, switch, and say how far apart;
 
     await page.getByRole("button", { name: "New demo event" }).click();
     await text(page.locator("#said"), "is there");
+    const [event] = (await page.locator("#said").textContent()).split(" ");
+
+    await page.waitForFunction((name) => window.kickoffScreens.every((screen) => screen.holds(name)), event, { polling: 250 });
     await text(page.locator("#holding"), `${PAGES} / ${PAGES}`);
     await page.waitForFunction(() => window.kickoffScreens.every((screen) => screen.clock !== null), null, { polling: 250 });
     await shoot(page, "simulator-before", { fullPage: true });
