@@ -128,7 +128,8 @@ enum err device_cache_write(const char *dir, const char *cohort, const char *eve
 
         bool good = fprintf(file, "kickoff-bundle 1 %s %" PRIu64 " %s %zu %s\n", epoch,
                             copy->version, copy->hash, copy->bytes.len, copy->content_type) > 0 &&
-                    fwrite(copy->bytes.data, 1, copy->bytes.len, file) == copy->bytes.len;
+                    (copy->bytes.len == 0 || /* of no bytes there is no address either */
+                     fwrite(copy->bytes.data, 1, copy->bytes.len, file) == copy->bytes.len);
 
         if (fclose(file) == 0 && good && rename(aside, path) == 0)
                 return OK;
