@@ -25,14 +25,14 @@ function row(entry) {
         make("span", { class: "small" }, ` ${from}${entry.seq ? `, signal ${entry.seq}` : ""}${asked(entry)}`));
 }
 
-let asked = 0;
+let reads = 0;
 
 export async function readAudit() {
-    const mine = ++asked;
+    const mine = ++reads;
 
     try {
         const { answer } = await ask("GET", `/v1/audit?limit=${LIMIT}`);
-        if (mine !== asked)
+        if (mine !== reads)
             return; /* a later answer has more */
         const newestFirst = [...answer.entries].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
 
