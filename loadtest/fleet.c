@@ -192,7 +192,7 @@ enum err fleet_start(const struct swarm_options *options, uint32_t devices, uint
                 own.report_every_ms =
                     options->report_every_ms > 0 ? options->report_every_ms : REPORT_EVERY_MS;
                 if (options->connects_per_s > 0)
-                        own.connects_per_s = options->connects_per_s / n + 1;
+                        own.connects_per_s = options->connects_per_s / among + 1;
                 if (options->window > 0)
                         own.window = options->window / among + 1;
                 if (options->back_window > 0)

@@ -3,6 +3,7 @@ not, how processes are started so that none outlives us, and what they use."""
 
 import ctypes
 import glob
+import itertools
 import os
 import platform
 import re
@@ -29,7 +30,6 @@ NEWCOMERS, RESUMES, BESIDE = 0.975, 0.985, 100
 DEVICE_BYTES = 9600
 FRAME_BYTES = 1280
 PROCESS_BYTES = 12 << 20
-PAGES_WITH_A_FRAME = 1  # by which the kernel counts what a socket holds, however little that is (SK_MEM)
 
 
 def die_with_us(number):
@@ -116,16 +116,20 @@ def children(pid):
     return [int(x) for path in glob.glob(f"/proc/{pid}/task/*/children") for x in read_text(path).split()]
 
 
-def free_ports(n):
-    """All are held until the last one is drawn, or one would be drawn twice."""
-    sockets = [socket.socket() for _ in range(n)]
-    try:
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
+PORTS = itertools.cycle(range(12000 + os.getpid() % 8000, 30000))
+
+
+def free_port():
+    """From below those that the kernel gives to who connects: between our look at a port and the server's bind, one of
+    those may go to a device of another server."""
+    for port in itertools.islice(PORTS, 18000):
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise RuntimeError("no port is free between 12000 and 30000")
 
 
 def tracks_connections():
@@ -181,7 +185,7 @@ def wanted_settings(args):
     at_least("net.core.somaxconn", 4096, "the connections that may wait to be accepted; others try again after 1 s")
     at_least("net.ipv4.tcp_max_orphans", args.kill * args.devices * 2,
              "killed nodes leave more sockets than the kernel finishes in order")
-    limits, want = sysctl("net.ipv4.tcp_mem"), 2 * total * PAGES_WITH_A_FRAME
+    limits, want = sysctl("net.ipv4.tcp_mem"), 2 * total
     if limits and limits[1] < want:
         wanted["net.ipv4.tcp_mem"] = (f"{want} {want} {2 * want}", f"net.ipv4.tcp_mem is {limits[1]} pages: a page "
                                       "counts for each end that holds a signal; TCP under pressure drops packets")

@@ -104,7 +104,7 @@ class Nodes(Servers):
     def __init__(self, args, scratch):
         super().__init__(args)
         self.scratch, self.keeper = scratch, None
-        ports = machine.free_ports(2 * args.nodes + 2)
+        ports = [machine.free_port() for _ in range(2 * args.nodes + 2)]
         self.keeper_port, keeper_admin = ports[:2]
         self.ports, self.admins = ports[2:2 + args.nodes], ports[2 + args.nodes:]
         self.admin = f"http://127.0.0.1:{keeper_admin}"

@@ -2,7 +2,6 @@
 
 import ctypes
 import glob
-import itertools
 import os
 import signal
 import socket
@@ -85,22 +84,6 @@ def unsent_bytes(port):
                 if words[1].endswith(local) and words[3] == "01" and not words[4].startswith("00000000:"):
                     found.append(int(words[4].split(":")[0], 16))
     return found
-
-
-PORTS = itertools.cycle(range(12000 + os.getpid() % 8000, 30000))
-
-
-def free_port():
-    """From below those that the kernel gives to who connects: between our look at a port and the server's bind, one of
-    those may go to a device of another server."""
-    for port in itertools.islice(PORTS, 18000):
-        with socket.socket() as s:
-            try:
-                s.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-    raise RuntimeError("no port is free between 12000 and 30000")
 
 
 def wait_for_port(process, port, log):

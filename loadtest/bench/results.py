@@ -6,6 +6,8 @@ import statistics
 import subprocess
 import time
 
+import million_machine
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
@@ -114,18 +116,6 @@ def text_of(path, key):
     return "unknown"
 
 
-def packets_dropped():
-    """By the processors' queues of received packets since the machine was started: what is lost on loopback, where
-    both ends of all connections are, comes again after 0.2 s and more, and would be told as somebody's p99."""
-    with open("/proc/net/softnet_stat") as rows:
-        return sum(int(row.split()[1], 16) for row in rows)
-
-
-def queue_length():
-    with open("/proc/sys/net/core/netdev_max_backlog") as f:
-        return int(f.read())
-
-
 def circumstances(args):
     def git(*argv):
         done = subprocess.run(["git", "-C", ROOT, *argv], capture_output=True, text=True, check=False)
@@ -140,7 +130,9 @@ def circumstances(args):
         "command": ("loadtest/bench/run " + " ".join(args.words)).strip(), "quick": args.quick,
         "devices": args.devices, "rounds": args.rounds, "broadcasts": args.broadcasts,
         "requests": args.requests, "connections": args.connections, "silent": args.silent,
-        "body": args.body, "window": args.window, "queue": queue_length(), "fill": args.fill, "durability": args.durability,
+        "body": args.body, "window": args.window,
+        "queue": million_machine.sysctl("net.core.netdev_max_backlog")[0],
+        "fill": args.fill, "durability": args.durability,
     }
 
 

@@ -16,7 +16,8 @@ import urllib.error
 import urllib.request
 import uuid
 
-from process import children, cpu_ns, free_port, move, pinned, stop, wait_for_port
+from million_machine import free_port
+from process import children, cpu_ns, move, pinned, stop, wait_for_port
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PATH = "/v1/prefetch/bench?cohort=default"
