@@ -242,8 +242,10 @@ export class ChangeDialog {
         this.facts();
         this.sending(false);
         this.element.showModal();
+        /* On the choice that stands: the arrow keys go on from what has the focus, not from what is checked. */
         (careful ? this.element.querySelector("[data-close]")
-                 : made.elements[0]?.querySelector("input:checked, input") ?? this.goButton).focus();
+                 : made.elements[0]?.querySelector("input:checked")
+                   ?? made.elements[0]?.querySelector("input") ?? this.goButton).focus();
         this.reach();
     }
 

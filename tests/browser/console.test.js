@@ -133,7 +133,10 @@ test("everything can be done by keyboard alone, Esc takes back, and the focus re
     assert.equal((await node.event("keys")).stage, "scheduled");
     await page.keyboard.press("Enter");
     await dialog(page).waitFor();
+    const chosen = () => page.evaluate(() => document.activeElement.checked ? document.activeElement.value : null);
+    assert.equal(await chosen(), "2s");
     await page.keyboard.press("ArrowUp"); /* from "in 2 seconds" to "now" */
+    assert.equal(await chosen(), "0");
     await page.keyboard.press("Enter");
     await dialog(page).waitFor({ state: "hidden" });
     await text(card(page, "keys").locator(".badge"), "live");
