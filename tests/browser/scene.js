@@ -19,14 +19,24 @@ mkdirSync(artefacts, { recursive: true });
 const children = new Set();
 process.on("exit", () => { for (const child of children) child.kill("SIGKILL"); });
 
+let lastPort = process.pid * 61 % 18000;
+
+/* As tests/support/free_port.h: from below those that the kernel gives to who connects. */
 async function freePort() {
-    const server = createServer();
+    for (let tried = 0; tried < 18000; tried++) {
+        const server = createServer();
+        const port = 12000 + (lastPort = (lastPort + 1) % 18000);
+        const bound = await new Promise((resolve) => {
+            server.once("error", () => resolve(false));
+            server.listen(port, "127.0.0.1", () => resolve(true));
+        });
 
-    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const { port } = server.address();
-
-    await new Promise((resolve) => server.close(resolve));
-    return port;
+        if (bound) {
+            await new Promise((resolve) => server.close(resolve));
+            return port;
+        }
+    }
+    throw new Error("no port is free between 12000 and 30000");
 }
 
 /* --- a node ------------------------------------------------------------------------------------------------ */
@@ -77,7 +87,7 @@ export class Node {
             this.child.kill("SIGCONT");
             await this.kill("SIGKILL");
         }
-        rmSync(this.dir, { recursive: true, force: true, maxRetries: 5 });
+        rmSync(this.dir, { recursive: true, force: true, maxRetries: 20 }); /* its Redis ends after it */
     }
 
     /* What other producers do meanwhile. */
@@ -216,7 +226,7 @@ export async function openBrowser() {
         context,
         close: async () => {
             await context.close();
-            rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+            rmSync(profile, { recursive: true, force: true, maxRetries: 20 }); /* its Redis ends after it */
         },
     };
 }

@@ -1,18 +1,16 @@
 /* tests/faults/scene.c -- see the header. */
 #include "tests/faults/scene.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/http_client.h"
+#include "tests/support/free_port.h"
 
 #define GET_MS 5000
 
@@ -88,19 +86,6 @@ const char *scene_built(const char *name)
 
 /* --- beginning --- */
 
-static uint16_t free_port(void)
-{
-        struct sockaddr_in address = { .sin_family = AF_INET,
-                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-        socklen_t len = sizeof(address);
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-        check(fd >= 0 && bind(fd, (struct sockaddr *)&address, len) == 0 &&
-              getsockname(fd, (struct sockaddr *)&address, &len) == 0);
-        close(fd);
-        return ntohs(address.sin_port);
-}
-
 static void start_redis(struct scene *s)
 {
         struct test_redis_options o = { .in_child = s->options.redis_in_child,
@@ -157,8 +142,8 @@ void scene_start_node(struct scene *s, unsigned i)
         const char *a[12] = { NULL };
 
         if (node->port == 0) {
-                node->port = free_port();
-                node->admin_port = free_port();
+                node->port = test_free_port();
+                node->admin_port = test_free_port();
         }
         for (unsigned k = 0; s->options.node_arguments && s->options.node_arguments[k]; k++) {
                 check(k + 1 < countof(a));

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/http_client.h"
 #include "tests/integration/harness.h"
+#include "tests/support/free_port.h"
 #include "tests/support/redis_files.h"
 #include "tests/support/redis_fleet.h"
 #include "tests/support/redis_server.h"

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "tests/integration/harness.h"
+#include "tests/support/free_port.h"
 #include "tests/support/redis_files.h"
 #include "tests/support/redis_fleet.h"
 #include "tests/support/redis_server.h"

@@ -16,6 +16,7 @@
 #include "prefetch/cache.h"
 
 /* Stress programs are linked with their folder alone; this one also wants a real Redis. */
+#include "tests/support/free_port.c"
 #include "tests/support/redis_server.c"
 
 #define WORKERS      3

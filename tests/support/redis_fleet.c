@@ -1,31 +1,17 @@
 /* tests/support/redis_fleet.c -- see the header. */
 #include "tests/support/redis_fleet.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "tests/support/free_port.h"
 
 #define WAIT_MS 30000
 #define SLOTS   16384
-
-uint16_t test_free_port(void)
-{
-        struct sockaddr_in address = { .sin_family = AF_INET,
-                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-        socklen_t len = sizeof(address);
-        int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-        check(bind(fd, (struct sockaddr *)&address, len) == 0);
-        check(getsockname(fd, (struct sockaddr *)&address, &len) == 0);
-        close(fd);
-        return ntohs(address.sin_port);
-}
 
 /* --- cluster ------------------------------------------------------------------------------- */
 

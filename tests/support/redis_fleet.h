@@ -36,5 +36,3 @@ const char *test_certificates_path(const struct test_certificates *certificates,
 /* *ret_port speaks TLS at 127.0.0.1. auth_clients: "no", "optional", "yes". */
 struct test_redis *test_redis_start_tls(const struct test_certificates *certificates,
                                         const char *auth_clients, uint16_t *ret_port);
-
-uint16_t test_free_port(void);

@@ -2,17 +2,14 @@
  * blocking API and not base/redis.h, so that a test never judges the link by means of the link. */
 #include "tests/support/redis_server.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +18,7 @@
 
 #include "base/buf.h"
 #include "base/check.h"
+#include "tests/support/free_port.h"
 
 #define ARGUMENTS_MAX 64
 #define ANSWER_S      10
@@ -160,27 +158,12 @@ static bool spawn(struct test_redis *redis)
         return true;
 }
 
-/* One that nobody has now. In another network namespace it is nobody's either, as good as always.
- */
-static uint16_t free_port(void)
-{
-        struct sockaddr_in address = { .sin_family = AF_INET,
-                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-        socklen_t len = sizeof(address);
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-        check(fd >= 0 && bind(fd, (struct sockaddr *)&address, len) == 0 &&
-              getsockname(fd, (struct sockaddr *)&address, &len) == 0);
-        close(fd);
-        return ntohs(address.sin_port);
-}
-
 static void choose_addresses(struct test_redis *redis)
 {
         snprintf(redis->socket, sizeof(redis->socket), "%s/redis.sock", redis->dir);
         snprintf(redis->url, sizeof(redis->url), "unix://%s", redis->socket);
         if (redis->options.host != NULL) {
-                redis->port = free_port();
+                redis->port = test_free_port(); /* in another network namespace it is nobody's either */
                 snprintf(redis->host, sizeof(redis->host), "%s", redis->options.host);
                 snprintf(redis->url, sizeof(redis->url), "redis://%s:%u", redis->host, redis->port);
         }
