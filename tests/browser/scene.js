@@ -310,5 +310,11 @@ export function poorContrasts(except = ".unseen, .skip, noscript") {
 }
 
 export const card = (page, id) => page.locator(`[data-event="${id}"]`);
-export const shoot = (page, name, options = {}) => page.screenshot({ path: join(artefacts, `${name}.png`), animations: "disabled", ...options });
+
+/* A screenshot among the artefacts. From the top: a head that sticks would be in the middle of a full page otherwise. */
+export async function shoot(page, name, options = {}) {
+    if (options.fullPage)
+        await page.evaluate(() => scrollTo(0, 0));
+    await page.screenshot({ path: join(artefacts, `${name}.png`), animations: "disabled", ...options });
+}
 export const run = promisify(execFile);
