@@ -28,7 +28,7 @@ struct bench {
         struct test_redis *redis, *replica;
         char node_url[256], edge_url[256];
         struct test_node node, edge;
-        struct recorder at_edge;
+        struct recorder at_node, at_edge;
 };
 
 static void make_url(struct bench *b, const char *user, char url[256])
@@ -219,7 +219,20 @@ static bool nothing_was_refused(struct bench *b)
         return good;
 }
 
-/* All a node does that may append, and that a producer asks of it. */
+static bool is_registered(void *arg)
+{
+        static const char *const look = "if ARGV[1] == '1' then redis.call('SELECT', 1) end "
+                                        "return redis.call('EXISTS', KEYS[1])";
+        struct bench *b = arg;
+        char *answer = test_redis_ask(b->redis, "EVAL", look, "1", "{kickoff}:device:tv-2",
+                                      b->place == CLUSTER ? "0" : "1", NULL);
+        bool is = strcmp(answer, "1") == 0;
+
+        free(answer);
+        return is;
+}
+
+/* All a node does that may append, and that a producer or a device asks of it. */
 static void as_node(struct bench *b)
 {
         node_start(&b->node, "--redis", b->node_url, "--name", "node", mode_of(b), NULL);
@@ -233,6 +246,9 @@ static void as_node(struct bench *b)
         expect(&b->node, "GET", "/v1/signals/1", NULL, 200);
         wait_until(is_present, &(struct seen){ &b->node, "node", 0 }, "the node's presence");
         prefetched(&b->node, "{\"stage\":\"live\"}");
+        recorder_start(&b->at_node, &b->node, "tv-2", NULL, ENCODING_JSON);
+        wait_until(is_registered, b, "the record of a device at the node");
+        recorder_end(&b->at_node);
 }
 
 /* All a node does that only serves devices. as_node went before. */
