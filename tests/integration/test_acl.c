@@ -232,7 +232,7 @@ static bool is_registered(void *arg)
         return is;
 }
 
-/* All a node does that may append, and that a producer or a device asks of it. */
+/* All a node does that may append, and that a producer asks of it. */
 static void as_node(struct bench *b)
 {
         node_start(&b->node, "--redis", b->node_url, "--name", "node", mode_of(b), NULL);
@@ -246,9 +246,6 @@ static void as_node(struct bench *b)
         expect(&b->node, "GET", "/v1/signals/1", NULL, 200);
         wait_until(is_present, &(struct seen){ &b->node, "node", 0 }, "the node's presence");
         prefetched(&b->node, "{\"stage\":\"live\"}");
-        recorder_start(&b->at_node, &b->node, "tv-2", NULL, ENCODING_JSON);
-        wait_until(is_registered, b, "the record of a device at the node");
-        recorder_end(&b->at_node);
 }
 
 /* All a node does that only serves devices. as_node went before. */
@@ -312,6 +309,9 @@ static void with_an_entry_held_back(struct bench *b)
 static void all_of_it(struct bench *b)
 {
         as_node(b);
+        recorder_start(&b->at_node, &b->node, "tv-2", NULL, ENCODING_JSON);
+        wait_until(is_registered, b, "the record of a device at the node");
+        recorder_end(&b->at_node);
         as_edge(b);
         if (b->place == REPLICATED)
                 with_an_entry_held_back(b);
