@@ -39,6 +39,19 @@ async function freePort() {
     throw new Error("no port is free between 12000 and 30000");
 }
 
+/* A killed node's Redis ends after it, and writes until then. maxRetries would not do: it does not look for new files. */
+async function removeAll(dir) {
+    for (let tries = 100; ; tries--) {
+        try {
+            return rmSync(dir, { recursive: true, force: true });
+        } catch (error) {
+            if (error.code !== "ENOTEMPTY" || tries === 0)
+                throw error;
+            await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+    }
+}
+
 /* --- a node ------------------------------------------------------------------------------------------------ */
 
 export class Node {
@@ -87,7 +100,7 @@ export class Node {
             this.child.kill("SIGCONT");
             await this.kill("SIGKILL");
         }
-        rmSync(this.dir, { recursive: true, force: true, maxRetries: 20 }); /* its Redis ends after it */
+        await removeAll(this.dir);
     }
 
     /* What other producers do meanwhile. */
