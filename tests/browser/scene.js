@@ -6,6 +6,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } fro
 import { createConnection, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
@@ -320,6 +321,21 @@ export function poorContrasts(except = ".unseen, .skip, noscript") {
             poor.add(`${ratio.toFixed(2)} "${walker.currentNode.textContent.trim()}" (${element.tagName} ${element.className})`);
     }
     return [...poor];
+}
+
+/* A browser and a node, there before the first test of a file and gone after its last. Acks at once, and so the questions
+ * for the time: screens are ready sooner. */
+export function browserAndNode() {
+    const both = { browser: null, node: null };
+
+    before(async () => {
+        [both.browser, both.node] = await Promise.all([launchBrowser(), Node.start(["--ack-spread", "0s"])]);
+    }, { timeout: 300000 });
+    after(async () => {
+        await both.browser?.close();
+        await both.node?.end();
+    });
+    return both;
 }
 
 export const card = (page, id) => page.locator(`[data-event="${id}"]`);

@@ -1,30 +1,20 @@
 /* The simulator, and in it the JavaScript SDK, in a real Chromium: the page with twelve screens. */
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { launchBrowser, Node, poorContrasts, shoot, watchStrange } from "./scene.js";
+import { browserAndNode, poorContrasts, shoot, watchStrange } from "./scene.js";
 
 const SCREENS = 12;
 const COHORTS = 3; /* screen N is of the (N - 1) % 3rd */
-let browser, node;
-
-before(async () => {
-    /* Acks at once, and so the questions for the time: the twelve are ready sooner. */
-    [browser, node] = await Promise.all([launchBrowser(), Node.start(["--ack-spread", "0s"])]);
-}, { timeout: 300000 });
-
-after(async () => {
-    await browser?.close();
-    await node?.end();
-});
+const both = browserAndNode();
 
 const text = (locator, wanted) => locator.filter({ hasText: wanted }).waitFor();
 
 async function openSimulator(options = {}) {
-    const page = await browser.newPage({ viewport: { width: 1366, height: 900 }, ...options });
+    const page = await both.browser.newPage({ viewport: { width: 1366, height: 900 }, ...options });
 
-    watchStrange(page, [node.origin, `http://127.0.0.1:${node.ports.listen}`]);
-    await page.goto(`${node.origin}/simulator`);
+    watchStrange(page, [both.node.origin, `http://127.0.0.1:${both.node.ports.listen}`]);
+    await page.goto(`${both.node.origin}/simulator`);
     await text(page.locator("#connected"), `${SCREENS} / ${SCREENS}`);
     return page;
 }

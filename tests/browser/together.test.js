@@ -5,9 +5,9 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { artefacts, launchBrowser, Node, shoot, watchStrange } from "./scene.js";
+import { artefacts, browserAndNode, shoot, watchStrange } from "./scene.js";
 
 const PAGES = 12;
 const WORST_MS = 5000;
@@ -15,29 +15,19 @@ const TOGETHER_MS = 50;
 const LEAD = "2s";
 const COHORTS = ["default", "family", "sports"]; /* screen N of the simulator is of the (N - 1) % 3rd */
 const HOUR = 3600000;
-let browser, node;
-
-before(async () => {
-    /* Acks at once, and so the questions for the time: the twelve are ready sooner. */
-    [browser, node] = await Promise.all([launchBrowser(), Node.start(["--ack-spread", "0s"])]);
-}, { timeout: 300000 });
-
-after(async () => {
-    await browser?.close();
-    await node?.end();
-});
+const both = browserAndNode();
 
 const headline = (cohort, stage) => `${cohort}: ${stage}`;
 
 async function publish(event) {
-    await node.create(event, "The Final", HOUR, { stages: ["halftime", "overtime"] });
+    await both.node.create(event, "The Final", HOUR, { stages: ["halftime", "overtime"] });
     for (const cohort of COHORTS) {
         const stages = Object.fromEntries(["scheduled", "live", "halftime", "overtime", "ended"].map((stage) =>
             [stage, { headline: headline(cohort, stage), items: ["One", "Two", "Three"] }]));
 
-        await node.ask("PUT", `/v1/events/${event}/bundles/${cohort}`, { event, cohort, title: "The Final", stages });
+        await both.node.ask("PUT", `/v1/events/${event}/bundles/${cohort}`, { event, cohort, title: "The Final", stages });
     }
-    await node.ask("POST", `/v1/events/${event}/bundles`, { window: "1s" });
+    await both.node.ask("POST", `/v1/events/${event}/bundles`, { window: "1s" });
 }
 
 /* In the page, before anything of it: its clock is wrong from now on, and a witness with the clock of before writes down when
@@ -81,12 +71,12 @@ function shiftClock(skewMs) {
 }
 
 async function openScreen(n, event, skewMs) {
-    const context = await browser.newContext({ viewport: { width: 400, height: 400 } });
+    const context = await both.browser.newContext({ viewport: { width: 400, height: 400 } });
     const page = await context.newPage();
 
-    watchStrange(page, [node.origin, `http://127.0.0.1:${node.ports.listen}`]);
+    watchStrange(page, [both.node.origin, `http://127.0.0.1:${both.node.ports.listen}`]);
     await page.addInitScript(shiftClock, skewMs);
-    await page.goto(`${node.origin}/simulator?only=${n}&skew=page&event=${event}`);
+    await page.goto(`${both.node.origin}/simulator?only=${n}&skew=page&event=${event}`);
     await page.waitForFunction((name) => window.kickoffScreens?.[0]?.holds(name), event, { polling: 250 });
     return page;
 }
@@ -111,7 +101,7 @@ const fetchesOf = (page) => page.evaluate(() => window.kickoffScreens[0].fetches
 async function switchAll(screens, command, body, stage) {
     const before = await Promise.all(screens.map(({ page }) => fetchesOf(page)));
     const arrived = Promise.all(screens.map(({ page }) => page.evaluate((wanted) => window.untilStage(wanted), stage)));
-    const { event } = await node.ask("POST", `/v1/events/twelve/${command}`, body);
+    const { event } = await both.node.ask("POST", `/v1/events/twelve/${command}`, body);
     const at = Date.parse(event.at);
 
     await arrived;
@@ -137,7 +127,7 @@ async function contactSheet(pages, name) {
 
     for (const page of pages)
         shots.push((await page.screenshot({ animations: "disabled" })).toString("base64"));
-    const sheet = await browser.newPage({ viewport: { width: 1240, height: 940 } });
+    const sheet = await both.browser.newPage({ viewport: { width: 1240, height: 940 } });
 
     await sheet.setContent("<body style='margin:8px;display:grid;grid-template-columns:repeat(4,1fr);gap:8px;background:#333'>" +
         shots.map((shot) => `<img style='width:100%' src='data:image/png;base64,${shot}'>`).join(""));

@@ -1,6 +1,5 @@
 /* tests/support/free_port.h -- a TCP port of 127.0.0.1 for a server that must be told its own. */
-#ifndef KICKOFF_TESTS_FREE_PORT_H
-#define KICKOFF_TESTS_FREE_PORT_H
+#pragma once
 
 #include <stdint.h>
 
@@ -9,5 +8,3 @@
  * is drawn twice by one process, and processes of a test run that are neighbours by their ids draw
  * from different parts. Any thread that is alone in drawing. Dies if there is none. */
 uint16_t test_free_port(void);
-
-#endif
